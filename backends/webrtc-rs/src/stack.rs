@@ -41,10 +41,6 @@ const RTX_SLOT: usize = 500;
 const NACK_INTERVAL: Duration = Duration::from_millis(50);
 /// Limit of NACKs per packet. A later retransmission is useless in a call.
 const MAX_NACKS: u16 = 8;
-/// Time for a direct pair to succeed before a relayed one is nominated: the stack keeps what it has
-/// nominated. Through a cone and a symmetric router, the direct pair needs a check of the other
-/// side and one that it triggers.
-const RELAY_ACCEPTANCE: Duration = Duration::from_millis(300);
 
 /// Maximum interval between refreshes of an allocation. A refresh with a stale nonce only yields a
 /// new nonce, so several must fit into the allocation's lifetime of 10 minutes (RFC 8656 §7.2).
@@ -70,7 +66,7 @@ pub(crate) async fn open(
         .with_configuration(configuration)
         .with_media_engine(media)
         .with_interceptor_registry(interceptors)
-        .with_setting_engine(settings(config, shared.packet_filter.has_relays(), relay_only))
+        .with_setting_engine(settings(config, shared.packet_filter.has_relays()))
         .with_handler(handler)
         .with_runtime(Arc::new(SettlingRuntime::new(Arc::clone(&shared.packet_filter))))
         .with_data_channel_send_buffer_limit(channels::SEND_BUFFER)
@@ -166,9 +162,8 @@ fn interceptors(media: &mut MediaEngine, shared: &Arc<Shared>) -> Result<Registr
         .with(RTX_SLOT.into(), RtxInterceptor::new(Arc::clone(shared))))
 }
 
-fn settings(config: &WebRtcConfig, has_relays: bool, relay_only: bool) -> SettingEngine {
+fn settings(config: &WebRtcConfig, has_relays: bool) -> SettingEngine {
     let at_once = Some(Duration::ZERO);
-    let relayed = if relay_only { Duration::ZERO } else { RELAY_ACCEPTANCE };
     SettingEngineBuilder::new()
         // Within the same sockets, the stack announces its TURN allocations again instead of asking
         // for new ones. A server that was restarted has none.
@@ -178,7 +173,7 @@ fn settings(config: &WebRtcConfig, has_relays: bool, relay_only: bool) -> Settin
         .with_host_acceptance_min_wait(at_once)
         .with_srflx_acceptance_min_wait(at_once)
         .with_prflx_acceptance_min_wait(at_once)
-        .with_relay_acceptance_min_wait(Some(relayed))
+        .with_relay_acceptance_min_wait(at_once)
         .with_ice_connection_attempts(Some(config.check_interval), Some(config.check_requests()))
         // Zero: a path never fails for good, because the engine decides that.
         .with_turn_allocation_refresh_interval_cap(REFRESH_INTERVAL)
