@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn the_innermost_cause_is_told_once_in_one_line() {
-        let refused = || io::Error::new(io::ErrorKind::Other, Outer(io::Error::from(io::ErrorKind::ConnectionRefused)));
+        let refused = || io::Error::other(Outer(io::Error::from(io::ErrorKind::ConnectionRefused)));
         let lines = io::Error::other("Multiple dial errors:\n - no route to host\n");
         let errors = [refused(), refused(), lines];
         let causes = innermost_causes(errors.iter().map(|error| error as &(dyn Error + 'static)));
