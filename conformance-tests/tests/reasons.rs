@@ -206,9 +206,18 @@ async fn a_description_that_cannot_be_parsed() {
     }
 }
 
+/// The failure may come before the other side has a link, which then only sees that the participant
+/// left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transport_that_opens_no_session() {
-    fails([with("memory").fault(Fault::Closed), with("memory")], FailureReason::NoSession).await;
+    let registry = Registry::discovered().expect("backends have different names");
+    let mut alice = with("memory").fault(Fault::Closed).start(&registry, 1, None).await;
+    let mut bob = with("memory").start(&registry, 2, None).await;
+    alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.expect("Bob can be called");
+    bob.answers().await;
+    let failure = alice.failure().await;
+    assert_eq!((failure.reason, failure.found_by), (FailureReason::NoSession, FailureSide::Local));
+    bob.sees("the end", |event| matches!(event, Event::CallEnded { .. }).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
