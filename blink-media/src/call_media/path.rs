@@ -49,6 +49,8 @@ pub(super) struct Path {
     /// Packets from before the path was verified; `None` once it is.
     held: Option<VecDeque<RtpIn>>,
     unannounced: VecDeque<RtpIn>,
+    /// The other end was told when the first of what is sent was captured.
+    pub(super) captures_told: bool,
     pub(super) feedback: PathFeedback,
     pub(super) quality: PathQuality,
 }
@@ -127,6 +129,7 @@ impl Path {
             decoded_with: BTreeMap::new(),
             held: Some(VecDeque::new()),
             unannounced: VecDeque::new(),
+            captures_told: false,
             feedback: PathFeedback::new(now),
             quality: PathQuality::new(quality),
         })

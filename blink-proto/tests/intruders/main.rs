@@ -265,8 +265,8 @@ fn a_path_is_admitted_once_it_is_connected_and_heard_once_the_other_end_names_th
     let caller = Caller::new(&alice, &bob);
     let right = |callee: &Callee| caller.link_id(callee);
     let hello = |link: [u8; 16]| SessionInput::Channel(ChannelMessage::Hello { link: link.into() });
-    let member = || {
-        let early = Record { version: 9, muted: true, ..caller.record(&Callee::new(&bob)) };
+    let member = |callee: &Callee| {
+        let early = Record { version: 9, muted: true, ..caller.record(callee) };
         let member = Box::new(Member { record: early, entries: Vec::new(), secret: None });
         SessionInput::Channel(ChannelMessage::Member { boot: 1, member })
     };
@@ -286,11 +286,11 @@ fn a_path_is_admitted_once_it_is_connected_and_heard_once_the_other_end_names_th
     assert!(admitted(&outputs), "{outputs:?}");
     assert!(events(&outputs).any(|event| matches!(event, Event::ParticipantJoined { .. })), "{outputs:?}");
     callee.session(session, SessionInput::ChannelOpen);
-    let outputs = callee.session(session, member());
+    let outputs = callee.session(session, member(&callee));
     assert_eq!(events(&outputs).count(), 0, "messages before the hello are ignored: {outputs:?}");
     let outputs = callee.session(session, hello(right(&callee)));
     assert_eq!(refusals(&outputs), []);
-    let outputs = callee.session(session, member());
+    let outputs = callee.session(session, member(&callee));
     let is_muted = |event: &Event| matches!(event, Event::ParticipantStateChanged { .. });
     assert!(events(&outputs).any(is_muted), "{outputs:?}");
 

@@ -6,8 +6,10 @@ use web_time::{Duration, Instant};
 use super::super::io::SessionId;
 use super::{Link, LinkAction, LinkState};
 
-/// Pings at full rate after connecting, so that the clock offset is known soon.
-const QUICK_PINGS: u64 = 4;
+/// Pings after connecting that follow each other by a share of the interval, so that the clock
+/// offset is known within the first second.
+const QUICK_PINGS: u64 = 8;
+const QUICK_SHARE: u32 = 5;
 /// Intervals between pings after that, while other traffic arrives.
 const SLOW_PINGS: u32 = 4;
 /// First and longest interval between ICE restarts of a silent path.
@@ -54,8 +56,8 @@ impl Link {
             actions.push(LinkAction::Hello);
         }
         if self.connected && self.ping_at(timers).is_some_and(|at| now >= at) {
-            self.ping = now + timers.ping;
             self.pings += 1;
+            self.ping = now + if self.pings < QUICK_PINGS { timers.ping / QUICK_SHARE } else { timers.ping };
             actions.push(LinkAction::Ping(self.pings));
         }
     }
