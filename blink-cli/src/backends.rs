@@ -5,6 +5,7 @@ use blink_media_g711 as _;
 use blink_media_processing as _;
 use blink_media_synthetic as _;
 use blink_recorders as _;
+#[cfg(feature = "ipfs")]
 use blink_signaling_ipfs as _;
 use blink_signaling_libp2p as _;
 use blink_signaling_memory as _;

@@ -27,6 +27,7 @@ mod inviting;
 mod keyboard;
 mod listen;
 mod log;
+mod metrics_server;
 mod new_backend;
 mod node;
 mod output;
@@ -142,8 +143,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     error.print().ok();
     if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
         let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        output::failure_as_json(first);
+        // Missing arguments are in lines of their own, up to an empty one.
+        let lines: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        output::failure_as_json(lines.join(" ").trim_start_matches("error: "));
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -45,6 +45,7 @@ mod event_sender;
 mod events;
 mod handle;
 mod levels;
+mod metric_list;
 mod recording_request;
 mod statistics;
 mod store;
@@ -64,6 +65,7 @@ pub use driver::{Frames, MediaThreads, Pacing};
 pub use events::{CallEvents, EventItem, Events};
 pub use handle::Call;
 pub use levels::Levels;
+pub use metric_list::{METRICS, Metric, MetricKind, describe_metrics};
 pub use recording_request::RecordingRequest;
 pub use statistics::{ParticipantStatistics, SendingStatistics};
 #[doc(hidden)]

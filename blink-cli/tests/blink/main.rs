@@ -2,12 +2,14 @@
 
 mod bench_command;
 mod call_command;
+mod configuration_tables;
 mod demo_command;
 mod glare;
 mod input;
 mod inspect_command;
 mod interrupts;
 mod logs;
+mod metrics_of_calls;
 mod node_command;
 mod people_command;
 mod plain_commands;
