@@ -4,6 +4,7 @@ mod arguments;
 mod badge;
 mod html;
 mod junit;
+mod picture;
 mod report;
 mod scenario_list;
 
@@ -197,8 +198,14 @@ fn ended(row: &Row, output: &Output) {
 fn write(report: &Report, directory: &Path) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(report).expect("a report has text keys only");
     let xml = junit::xml(report).map_err(|error| Failure::call(format!("cannot create the JUnit report: {error}")))?;
-    let (page, badge) = (html::page(report), badge::svg(report));
-    for (name, text) in [("report.json", json), ("report.xml", xml), ("report.html", page), ("badge.svg", badge)] {
+    let files = [
+        ("report.json", json),
+        ("report.xml", xml),
+        ("report.html", html::page(report)),
+        ("badge.svg", badge::svg(report)),
+        ("matrix.svg", picture::svg(report)),
+    ];
+    for (name, text) in files {
         let file = directory.join(name);
         blink_api::private::write(&file, text).map_err(|error| cannot_write(&file, &error))?;
     }

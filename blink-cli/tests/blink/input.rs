@@ -64,7 +64,7 @@ fn a_configuration_may_come_from_a_pipe() {
     let ended = program.end();
     assert_eq!(ended.status, 0, "{ended:?}");
     let expected = serde_json::json!({ "key": "transport", "value": "memory", "source": "/dev/stdin" });
-    assert!(ended.last().as_array().unwrap().contains(&expected), "{ended:?}");
+    assert!(ended.objects().as_array().unwrap().contains(&expected), "{ended:?}");
 }
 
 #[cfg(unix)]
