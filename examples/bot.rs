@@ -50,7 +50,7 @@ async fn react(blink: &Blink, event: &Event, directory: &Path) -> Result<()> {
                 println!("not answered: {error}");
             }
         }
-        Event::ParticipantJoined { call, .. } => {
+        Event::CallJoined { call } => {
             blink.start_recording(RecordingRequest::new(directory.join(call.to_string()))).await?;
             let blink = blink.clone();
             tokio::spawn(async move {

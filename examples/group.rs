@@ -31,7 +31,8 @@ async fn main() -> Result<()> {
     let mut people = Vec::new();
     for (_, settings) in PEOPLE {
         let common = ["signaling=memory", "media_host=synthetic", "microphone=speech", "speaker=null"];
-        let all = common.iter().chain(settings);
+        let common = common.iter().chain(&["ice.interfaces=[\"127.0.0.1\"]"]);
+        let all = common.chain(settings);
         let builder = all.fold(Configuration::builder(&registry), |it, setting| it.set_argument("example", setting));
         people.push(Blink::start(&builder.build()?).await?);
     }

@@ -4,7 +4,7 @@ mod arguments;
 mod badge;
 mod html;
 mod junit;
-mod picture;
+mod matrix_picture;
 mod report;
 mod scenario_list;
 
@@ -203,7 +203,7 @@ fn write(report: &Report, directory: &Path) -> Result<(), Failure> {
         ("report.xml", xml),
         ("report.html", html::page(report)),
         ("badge.svg", badge::svg(report)),
-        ("matrix.svg", picture::svg(report)),
+        ("matrix.svg", matrix_picture::svg(report)),
     ];
     for (name, text) in files {
         let file = directory.join(name);

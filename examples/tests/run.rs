@@ -20,6 +20,7 @@ fn command(program: &str, directory: &Path, arguments: &[&str]) -> Command {
     }
     // Nodes of this machine only.
     command.env("BLINK_SIGNALINGS__LIBP2P__MDNS", "false").env("BLINK_SIGNALINGS__LIBP2P__UPNP", "false");
+    command.env("BLINK_ICE__INTERFACES", r#"["127.0.0.1"]"#);
     command.env("BLINK_SIGNALINGS__LIBP2P__LISTEN", r#"["/ip4/127.0.0.1/tcp/0"]"#);
     command
 }
@@ -150,6 +151,23 @@ fn own_backends_take_part_in_calls() {
     let levels = std::fs::read_to_string(directory.path().join(&recorder[0])).unwrap();
     assert!(levels.lines().count() >= 4, "two tracks for two seconds: {levels}");
     assert!(levels.lines().any(|line| !line.ends_with("0.000")), "{levels}");
+}
+
+#[test]
+fn the_program_knows_a_further_backend() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_own_program");
+    let own = |line: &&String| line.contains("attenuator") && line.contains("lowers the microphone");
+    assert_eq!(run(program, directory.path(), &["backends"]).iter().filter(own).count(), 1);
+    let demo = ["demo", "--seconds", "3", "--set", "processor=[\"attenuator\"]"];
+    let memory = ["--set", "transport=memory", "--signaling", "memory"];
+    let lines = run(program, directory.path(), &[&demo[..], &memory].concat());
+    assert!(lines.iter().any(|line| line.starts_with("Good speech quality")), "{lines:#?}");
+    let (_, peak) = heard(&directory.path().join("blink-out/bob-heard.wav"));
+    let lowered = ["--set", "processors.attenuator.factor=0.1", "--out", "low"];
+    run(program, directory.path(), &[&demo[..], &memory, &lowered].concat());
+    let (_, low) = heard(&directory.path().join("low/bob-heard.wav"));
+    assert!(low * 3 < peak, "a fifth of the factor: {low} and {peak}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the driver tells about calls beside events: log lines in spans, and metrics.
+//! Telemetry of calls beside events: log lines in spans, and metrics.
 
 use std::time::Instant;
 

@@ -49,7 +49,7 @@ pub(super) fn svg(report: &Report) -> String {
         text(MARGIN, y + ROW - 3, scenario);
         for (n, pairing) in report.pairings.iter().enumerate() {
             let Some(outcome) = outcomes.get(pairing.name.as_str()) else { continue };
-            let path = cells.entry(outcome).or_default();
+            let path = cells.entry(*outcome).or_default();
             write!(path, "M{} {}h13v11h-13z", labels + n * COLUMN, y + 2).expect("a string takes everything");
         }
     }
