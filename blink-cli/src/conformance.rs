@@ -86,8 +86,9 @@ fn matrix(arguments: &ConformanceArguments, global: &Global) -> Result<Matrix, F
         return Err(Failure::input("--lanes is 1 to 64"));
     }
     let pairings = pairings(&Registry::discovered()?, arguments)?;
-    let matrix =
-        Matrix::new(Registry::discovered, pairings).settings(backends::LABORATORY).settings(global.set.iter().cloned());
+    let matrix = Matrix::new(Registry::discovered, pairings)
+        .settings(backends::laboratory())
+        .settings(global.set.iter().cloned());
     let wanted: Option<BTreeSet<u8>> = match &arguments.scenarios {
         Some(list) => Some(scenario_list::parse(list).map_err(Failure::input)?),
         None => arguments.quick.then(|| QUICK.iter().copied().collect()),
