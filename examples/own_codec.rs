@@ -154,7 +154,7 @@ impl AudioDecoder for Decoder {
 #[tokio::main]
 async fn main() -> Result<()> {
     let registry = Registry::discovered()?;
-    let configuration = ["codec=l16", "microphone=speech", "speaker=null"]
+    let configuration = ["codec=l16", "media_host=synthetic", "microphone=speech", "speaker=null"]
         .iter()
         .fold(Configuration::builder(&registry), |it, setting| it.set_argument("example", setting))
         .build()?;

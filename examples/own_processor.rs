@@ -132,7 +132,13 @@ impl AudioProcessor for GateProcessor {
 #[tokio::main]
 async fn main() -> Result<()> {
     let registry = Registry::discovered()?;
-    let settings = ["processor=[\"gate\"]", "processors.gate.threshold=0.02", "microphone=speech", "speaker=null"];
+    let settings = [
+        "media_host=synthetic",
+        "processor=[\"gate\"]",
+        "processors.gate.threshold=0.02",
+        "microphone=speech",
+        "speaker=null",
+    ];
     let configuration = settings
         .iter()
         .fold(Configuration::builder(&registry), |it, setting| it.set_argument("example", setting))

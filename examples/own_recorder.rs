@@ -127,7 +127,7 @@ impl Recording for LevelsRecording {
 async fn main() -> Result<()> {
     let directory = std::env::args().nth(1).unwrap_or_else(|| "levels".to_owned());
     let registry = Registry::discovered()?;
-    let configuration = ["recorder=[\"levels\"]", "microphone=speech", "speaker=null"]
+    let configuration = ["recorder=[\"levels\"]", "media_host=synthetic", "microphone=speech", "speaker=null"]
         .iter()
         .fold(Configuration::builder(&registry), |it, setting| it.set_argument("example", setting))
         .build()?;

@@ -77,8 +77,8 @@ pub const METRICS: &[Metric] = &[
     counter(BYTES, &["direction"], "Bytes of RTP payload: sent, received."),
     counter(AUDIO_PACKETS, &["result"], "Audio packets received: decoded, late, discarded."),
     counter(CONCEALED, &[], "Audio that was missing when it was due, and concealed."),
-    histogram(JITTER_BUFFER, DELAY_BUCKETS, "Delay of the jitter buffer, sampled every 5 s for each participant."),
-    histogram(ROUND_TRIP, DELAY_BUCKETS, "Round trip of the media path, sampled every 5 s for each participant."),
+    histogram(JITTER_BUFFER, DELAY_BUCKETS, "Delay of the jitter buffer, sampled every second for each participant."),
+    histogram(ROUND_TRIP, DELAY_BUCKETS, "Round trip of the media path, sampled every second for each participant."),
     counter(PUBLISHES, &["result"], "Signaling messages: published, no_subscribers, failed, dropped."),
     counter(DELIVERIES, &["result"], "Signaling messages received: accepted, ignored, refused."),
 ];

@@ -18,10 +18,13 @@ fn command(program: &str, directory: &Path, arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    // Nodes of this machine only.
-    command.env("BLINK_SIGNALINGS__LIBP2P__MDNS", "false").env("BLINK_SIGNALINGS__LIBP2P__UPNP", "false");
+    // This machine only.
     command.env("BLINK_ICE__INTERFACES", r#"["127.0.0.1"]"#);
-    command.env("BLINK_SIGNALINGS__LIBP2P__LISTEN", r#"["/ip4/127.0.0.1/tcp/0"]"#);
+    // Others do not have this backend, and refuse its keys.
+    if [env!("CARGO_BIN_EXE_bot"), env!("CARGO_BIN_EXE_place_call")].contains(&program) {
+        command.env("BLINK_SIGNALINGS__LIBP2P__MDNS", "false").env("BLINK_SIGNALINGS__LIBP2P__UPNP", "false");
+        command.env("BLINK_SIGNALINGS__LIBP2P__LISTEN", r#"["/ip4/127.0.0.1/tcp/0"]"#);
+    }
     command
 }
 

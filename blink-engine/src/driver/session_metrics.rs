@@ -12,7 +12,7 @@ use super::media::MediaHandle;
 use crate::metric_list::{AUDIO_PACKETS, BYTES, CONCEALED, JITTER_BUFFER, PACKETS, PACKETS_LOST, ROUND_TRIP};
 
 /// Interval of samples.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A session with the counts that were recorded of it.
 pub(super) struct SessionMetrics {
