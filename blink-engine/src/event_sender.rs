@@ -11,7 +11,8 @@ use blink_proto::call::Event;
 #[derive(Debug, Clone)]
 pub(crate) struct Numbered {
     pub(crate) number: u64,
-    pub(crate) event: Event,
+    /// Shared, so that the queue of an engine without listeners is small.
+    pub(crate) event: Arc<Event>,
 }
 
 /// The sending end for all listeners.
@@ -31,7 +32,7 @@ impl EventSender {
     pub(crate) fn send(&self, event: Event) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         // Without a listener the event is dropped, which is the user's choice.
-        self.listeners.send(Numbered { number, event }).ok();
+        self.listeners.send(Numbered { number, event: Arc::new(event) }).ok();
     }
 
     /// Lower bound of the next event's number.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
@@ -95,7 +96,7 @@ struct Receiver {
 impl Receiver {
     async fn receive(mut self) -> (Self, Option<NumberedItem>) {
         let item = match self.receiver.recv().await {
-            Ok(Numbered { number, event }) => Some((number, EventItem::Event(event))),
+            Ok(Numbered { number, event }) => Some((number, EventItem::Event(Arc::unwrap_or_clone(event)))),
             Err(RecvError::Closed) => None,
             Err(RecvError::Lagged(missed)) => self.snapshot(missed).await,
         };

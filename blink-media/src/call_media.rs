@@ -144,7 +144,10 @@ impl CallMedia {
     pub fn handle(&mut self, now: Instant, command: MediaCommand) {
         match command {
             MediaCommand::SetProcessors(processors) => self.processors = processors,
-            MediaCommand::SetMicrophone(id, source) => self.set_microphone(now, Some(id), source),
+            MediaCommand::SetMicrophone { source, hardware_clock, id } => {
+                self.microphone.set_hardware_clock(hardware_clock);
+                self.set_microphone(now, Some(id), source);
+            }
             MediaCommand::RemoveMicrophone => self.remove_microphone(now),
             MediaCommand::SetSpeaker { sink, hardware_clock, id } => {
                 self.set_speaker(now, Some((id, sink)), hardware_clock);
@@ -349,23 +352,29 @@ impl CallMedia {
         }
     }
 
-    /// Starts the ticks of the microphone and the audio streams with the first receiver.
+    /// Starts the ticks of the microphone and the audio streams, at once: the first frame of a
+    /// source that is read on demand is whole with its first tick, and leaves with the path.
     fn start_captures(&mut self, now: Instant) {
         let is_active = self.microphone.is_active() || self.audio_streams.values().any(AudioSender::is_active);
         if self.captures.is_none() && is_active {
-            self.captures = Some(TickScheduler::new(self.first_tick(now)));
+            // Two hardware clocks share wake-ups.
+            let grid = self.tick_grid.or_else(|| self.speaker.grid());
+            let last = grid.map_or(now, |grid| last_on_grid(grid, now));
+            let earlier = if self.microphone.is_read_ahead() { Duration::ZERO } else { self.audio.frame() };
+            let start = last.checked_sub(earlier.saturating_sub(TICK)).unwrap_or(last);
+            self.captures = Some(TickScheduler::new(start));
         }
+        let Self { audio, clock, taps, outputs, .. } = self;
+        let mut context = Context { audio, clock, taps, outputs };
+        self.microphone.begin(now, &mut context);
+        self.audio_streams.values_mut().for_each(|stream| stream.begin(now, &mut context));
     }
+}
 
-    /// Time of the first tick of a schedule that starts now.
-    fn first_tick(&self, now: Instant) -> Instant {
-        match (self.tick_grid, self.speaker.grid()) {
-            (Some(grid), _) => next_on_grid(grid, now),
-            // Two hardware clocks: one wake-up for both.
-            (None, Some(next)) => next,
-            (None, None) => now,
-        }
-    }
+/// The last time not after `now` that is a multiple of [`TICK`] before or after `grid`.
+fn last_on_grid(grid: Instant, now: Instant) -> Instant {
+    let next = next_on_grid(grid, now);
+    if next == now { now } else { next.checked_sub(TICK).unwrap_or(now) }
 }
 
 /// The first time not before `now` that is a multiple of [`TICK`] after `grid`.

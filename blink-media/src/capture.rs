@@ -102,6 +102,9 @@ pub struct Capture {
     frame: Vec<f32>,
     framed: usize,
     frame_at: Option<Instant>,
+    /// Samples captured so far, up to a frame, and when the first of the last block was.
+    captured: usize,
+    last_block_at: Option<Instant>,
     encoded: Vec<u8>,
     store: PacketStore,
     muted: bool,
@@ -135,6 +138,8 @@ impl Capture {
             frame: vec![0.0; frame],
             framed: 0,
             frame_at: None,
+            captured: 0,
+            last_block_at: None,
             encoded: Vec::with_capacity(LONGEST_PACKET),
             store: PacketStore::new(),
             muted: false,
@@ -276,6 +281,25 @@ impl Capture {
         outcome
     }
 
+    /// Sends the frame that was captured last, where there is one: frames begin anew with it. For the
+    /// first receiver, which gets its first packet at once.
+    ///
+    /// # Errors
+    /// The first failure of an encoder.
+    pub fn begin(&mut self, output: &mut dyn CaptureOutput) -> Result<(), CaptureFault> {
+        let Some(last) = self.last_block_at.filter(|_| self.captured >= self.frame.len()) else { return Ok(()) };
+        let (block, format) = (self.input.samples(), self.config.format);
+        self.frame.rotate_left(self.framed);
+        self.framed = 0;
+        let frame_at = last.checked_sub(self.config.frame.saturating_sub(TICK)).unwrap_or(last);
+        for (n, samples) in self.frame.chunks(block).enumerate() {
+            let timestamp = self.encodings[0].timestamp_of(n * block, format);
+            output.on_samples(samples, timestamp, frame_at + TICK * n as u32);
+        }
+        let level = AudioLevel::of(&self.frame, self.voice.is_voice() && !self.muted);
+        self.send_frame(level, frame_at, output)
+    }
+
     /// Processes a whole block and adds it to the frame; sends the frame when it is whole.
     fn take_block(
         &mut self,
@@ -295,6 +319,8 @@ impl Capture {
         let captured = captured.checked_sub(processors.delay()).unwrap_or(captured);
         let timestamp = self.encodings[0].timestamp_of(self.framed, self.config.format);
         output.on_samples(block, timestamp, captured);
+        self.last_block_at = Some(captured);
+        self.captured = (self.captured + block.len()).min(self.frame.len());
         if self.framed == 0 {
             self.frame_at = Some(captured);
         }

@@ -26,13 +26,13 @@ pub struct Str0mConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DtlsVersion {
     /// DTLS 1.2 (RFC 6347), which every WebRTC stack supports.
-    #[default]
     #[serde(rename = "1.2")]
     V1_2,
-    /// DTLS 1.3 (RFC 9147).
+    /// DTLS 1.3 (RFC 9147), whose handshake takes a round trip less.
     #[serde(rename = "1.3")]
     V1_3,
-    /// The version that the remote peer starts with.
+    /// DTLS 1.3 where both ends support it, otherwise 1.2.
+    #[default]
     #[serde(rename = "auto")]
     Auto,
 }

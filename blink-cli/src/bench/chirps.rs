@@ -99,19 +99,24 @@ impl ChirpHost {
 }
 
 impl Recording {
+    /// Delay of a chirp in ms; `None` where it was not heard. A jitter buffer that stretches time in
+    /// the middle of a chirp leaves one of its halves as it was: that one is located then.
     fn delay_of(&self, said: Instant) -> Option<f64> {
         let from = self.sample_at(said)?;
         let window = self.heard.get(from..from + AudioFormat::CALL.samples_in(LATEST) + CHIRP)?;
         let chirp = chirp();
-        let energy = |samples: &[f32]| samples.iter().map(|sample| sample * sample).sum::<f32>().sqrt();
-        let correlation_at = |part: &[f32]| {
-            let product: f32 = part.iter().zip(&chirp).map(|(one, other)| one * other).sum();
-            (product, product / (energy(part) * energy(&chirp)).max(1e-6))
-        };
-        let parts = window.windows(CHIRP).enumerate().map(|(at, part)| (at, correlation_at(part)));
-        let (at, (_, correlation)) = parts.max_by(|(_, (one, _)), (_, (other, _))| one.total_cmp(other))?;
+        let halves = [0..CHIRP / 2, CHIRP / 2..CHIRP];
+        let whole = locate(window, &chirp);
+        let (at, _) = whole.filter(|(_, correlation)| *correlation >= MIN_CORRELATION).or_else(|| {
+            let half = |part: std::ops::Range<usize>| {
+                let (at, correlation) = locate(window, &chirp[part.clone()])?;
+                Some((at.checked_sub(part.start)?, correlation))
+            };
+            let best = halves.into_iter().filter_map(half).max_by(|(_, one), (_, other)| one.total_cmp(other));
+            best.filter(|(_, correlation)| *correlation >= MIN_CORRELATION)
+        })?;
         let heard = self.time_of(from + at)?;
-        (correlation >= MIN_CORRELATION).then(|| heard.saturating_duration_since(said).as_secs_f64() * 1_000.0)
+        Some(heard.saturating_duration_since(said).as_secs_f64() * 1_000.0)
     }
 
     /// Index of the last sample played before a time.
@@ -229,6 +234,19 @@ impl AudioSink for RecordingSink {
     }
 }
 
+/// Where a part of a chirp is in a window, and its correlation with what is there, 0 to 1.
+fn locate(window: &[f32], part: &[f32]) -> Option<(usize, f32)> {
+    let energy = |samples: &[f32]| samples.iter().map(|sample| sample * sample).sum::<f32>().sqrt();
+    let sent = energy(part);
+    let correlation_at = |heard: &[f32]| {
+        let product: f32 = heard.iter().zip(part).map(|(one, other)| one * other).sum();
+        (product, product / (energy(heard) * sent).max(1e-6))
+    };
+    let places = window.windows(part.len()).map(correlation_at).enumerate();
+    let (at, (_, correlation)) = places.max_by(|(_, (one, _)), (_, (other, _))| one.total_cmp(other))?;
+    Some((at, correlation))
+}
+
 /// A frequency sweep with a soft onset and end.
 fn chirp() -> Vec<f32> {
     let length = CHIRP as f32 / RATE as f32;
@@ -270,6 +288,17 @@ mod tests {
         assert!(delays.len() > 3, "{delays:?}");
         for delay in delays {
             assert!((delay.unwrap() - 2_413.0 / 48.0).abs() < 0.05, "{delay:?}");
+        }
+        // The second half of each chirp comes 3 ms later than it should.
+        let stretched: Vec<_> = sink_host.recording().heard.clone();
+        let late = said[2_413..].windows(CHIRP).enumerate().filter(|(_, part)| *part == &chirp[..]).map(|(at, _)| at);
+        for at in late.map(|at| at + 2_413 + CHIRP / 2).filter(|at| at + CHIRP < stretched.len()) {
+            let mut recording = sink_host.recording();
+            recording.heard[at..at + 144].fill(0.0);
+            recording.heard[at + 144..at + 144 + CHIRP / 2].copy_from_slice(&stretched[at..at + CHIRP / 2]);
+        }
+        for delay in source_host.delays_to(&sink_host, start) {
+            assert!((delay.unwrap() - 2_413.0 / 48.0).abs() < 3.05, "{delay:?}");
         }
         sink_host.recording().heard.fill(0.0);
         assert!(

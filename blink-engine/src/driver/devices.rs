@@ -160,7 +160,9 @@ impl Driver {
     async fn use_device(&mut self, direction: DeviceDirection, id: Option<OpenId>) {
         let device = id.and_then(|id| Some((id, self.devices.take(id)?)));
         let command = match (direction, device) {
-            (_, Some((id, (OpenedDevice::Microphone(microphone), _)))) => MediaCommand::SetMicrophone(id, microphone),
+            (_, Some((id, (OpenedDevice::Microphone(source), hardware_clock)))) => {
+                MediaCommand::SetMicrophone { source, hardware_clock, id }
+            }
             (_, Some((id, (OpenedDevice::Speaker(sink), hardware_clock)))) => {
                 MediaCommand::SetSpeaker { sink, hardware_clock, id }
             }

@@ -142,7 +142,7 @@ mod tests {
         writer.persist(tombstone(1));
         writer.persist(tombstone(2));
         writer.hand_over();
-        assert!(matches!(reported.recv().await.unwrap().event, Event::PersistenceFailed { .. }));
+        assert!(matches!(*reported.recv().await.unwrap().event, Event::PersistenceFailed { .. }));
         writer.persist(tombstone(3));
         writer.finish().await;
         let (memory, damaged) = Store::open(directory.path()).unwrap().memory().unwrap();

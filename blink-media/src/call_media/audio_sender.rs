@@ -33,8 +33,10 @@ pub(super) struct AudioSender {
     device: Option<OpenId>,
     /// `None` while there is no source.
     capture: Option<Capture>,
-    /// The source was read before.
-    is_reading: bool,
+    /// A hardware clock paces the source.
+    hardware_clock: bool,
+    /// It was sent before.
+    has_begun: bool,
     muted: bool,
     /// Taps take its packets, also while there are no receivers.
     recorded: bool,
@@ -60,7 +62,8 @@ impl AudioSender {
             track,
             device: None,
             capture: None,
-            is_reading: false,
+            hardware_clock: false,
+            has_begun: false,
             muted: false,
             recorded: false,
             receivers: Vec::new(),
@@ -118,10 +121,33 @@ impl AudioSender {
         self.capture.is_some()
     }
 
-    /// Whether the source is to be read. Reading begins with the first receiver, so that the
-    /// beginning of a file is received.
+    /// Whether the source is to be read. Without a hardware clock, reading begins with the first
+    /// receiver, so that the beginning of a file is received.
     pub(super) fn is_active(&self) -> bool {
-        self.capture.is_some() && (self.is_reading || !self.receivers.is_empty())
+        self.capture.is_some() && (self.has_begun || self.hardware_clock || !self.receivers.is_empty())
+    }
+
+    /// Whether the source is read before there is a receiver.
+    pub(super) fn is_read_ahead(&self) -> bool {
+        self.capture.is_some() && self.hardware_clock
+    }
+
+    /// Sets whether a hardware clock paces the source that comes next.
+    pub(super) fn set_hardware_clock(&mut self, hardware_clock: bool) {
+        self.hardware_clock = hardware_clock;
+    }
+
+    /// Sends the first receiver at once what was captured last.
+    pub(super) fn begin(&mut self, now: Instant, context: &mut Context<'_>) {
+        let Some(capture) = self.capture.as_mut().filter(|_| !self.has_begun && !self.receivers.is_empty()) else {
+            return;
+        };
+        self.has_begun = true;
+        let format = capture.format();
+        let mut output = Output { track: self.track, receivers: &self.receivers, format, due: now, context };
+        if let Err(fault) = capture.begin(&mut output) {
+            report_fault(self.track, self.device, fault, context.outputs);
+        }
     }
 
     pub(super) fn set_muted(&mut self, muted: bool) {
@@ -180,7 +206,9 @@ impl AudioSender {
             return;
         }
         let Some(capture) = &mut self.capture else { return };
-        self.is_reading = true;
+        if !self.has_begun {
+            return read_ahead(capture, due, processors);
+        }
         let format = capture.format();
         let mut output = Output { track: self.track, receivers: &self.receivers, format, due, context };
         if let Err(fault) = capture.tick(due, processors, &mut output) {
@@ -203,7 +231,7 @@ impl AudioSender {
         let Some(capture) = &mut self.capture else { return };
         let receivers = &self.receivers;
         // A recording has this device also while it is alone.
-        let recorded = (self.recorded && receivers.is_empty()).then(|| capture.preferred().clone());
+        let recorded = (self.recorded && self.has_begun && receivers.is_empty()).then(|| capture.preferred().clone());
         capture.use_codecs(|codec| {
             recorded.as_ref() == Some(codec) || receivers.iter().any(|receiver| receiver.codec == *codec)
         });
@@ -278,6 +306,15 @@ fn report_fault(track: TrackKey, device: Option<OpenId>, fault: CaptureFault, ou
         (fault, _) => return tracing::error!(%fault, "audio cannot be sent as configured"),
     };
     outputs.push_back(MediaOutput::Event(event));
+}
+
+/// Captures the 10 ms that were due at `due` for whoever comes first, and for the level meter.
+fn read_ahead(capture: &mut Capture, due: Instant, processors: &mut Processors) {
+    if let Err(fault) = capture.tick(due, processors, &mut |_| {}) {
+        // It is reported when it occurs in what is sent.
+        tracing::debug!(%fault, "the microphone cannot be read ahead of a call");
+    }
+    (capture.take_speaking(), capture.take_spoke_muted());
 }
 
 /// A capture with an encoder of each codec; its numbers are random.

@@ -18,9 +18,17 @@ pub enum MediaCommand {
     /// Processes the microphone with these, in place of those before. Send it before the microphone
     /// that must not be sent without them.
     SetProcessors(Processors),
-    /// Captures from this microphone, in place of the one before. The id is that of the opening
-    /// that it came from, for [`MediaEvent::DeviceLost`](super::MediaEvent).
-    SetMicrophone(OpenId, Box<dyn AudioSource>),
+    /// Captures from this microphone, in place of the one before.
+    SetMicrophone {
+        /// The microphone.
+        source: Box<dyn AudioSource>,
+        /// Whether a hardware clock paces it. Such a microphone is read from now on, so that the
+        /// first receiver gets at once what was said last; any other is read from the first
+        /// receiver on, so that the beginning of a file is received.
+        hardware_clock: bool,
+        /// The opening that it came from, for [`MediaEvent::DeviceLost`](super::MediaEvent).
+        id: OpenId,
+    },
     /// Captures silence: there is no microphone any longer.
     RemoveMicrophone,
     /// Plays to this speaker, in place of the one before. Audio that arrives before the first one

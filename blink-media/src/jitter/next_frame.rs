@@ -78,7 +78,10 @@ impl JitterBuffer {
             State::Playing(cursor) => Some(cursor),
             State::Filling => {
                 let first = self.slots.front()?.timestamp;
-                (self.relative_delay.delay(now, first)? >= self.target).then_some(first)
+                // The very first packet is played at once where the delay follows the network: it
+                // grows where the next ones are late.
+                let at_once = self.delay_manager.is_some() && self.next_sequence.is_none();
+                (at_once || self.relative_delay.delay(now, first)? >= self.target).then_some(first)
             }
         }
     }

@@ -62,7 +62,10 @@ impl Call {
         };
         let (mut media, now) = (CallMedia::new(config, others.now), others.now);
         let source = Speech { samples: speech_clip(PEOPLE, Duration::from_secs(10)), at: 0 };
-        media.handle(now, MediaCommand::SetMicrophone(OpenId(1), Box::new(source)));
+        media.handle(
+            now,
+            MediaCommand::SetMicrophone { source: Box::new(source), hardware_clock: false, id: OpenId(1) },
+        );
         media.handle(now, MediaCommand::SetSpeaker { sink: Box::new(Speaker), hardware_clock: false, id: OpenId(2) });
         for person in 0..PEOPLE {
             let (path, track) = (PathId(person as u64), TrackId(0));
@@ -151,7 +154,10 @@ fn once_devices_are_changed_a_call_allocates_nothing() {
     for round in 0..3 {
         let (id, now) = (10 + 2 * round, call.others.now);
         let source = Speech { samples: speech_clip(round as usize, Duration::from_secs(10)), at: 0 };
-        call.media.handle(now, MediaCommand::SetMicrophone(OpenId(id), Box::new(source)));
+        call.media.handle(
+            now,
+            MediaCommand::SetMicrophone { source: Box::new(source), hardware_clock: false, id: OpenId(id) },
+        );
         let sink = Box::new(Speaker);
         call.media.handle(now, MediaCommand::SetSpeaker { sink, hardware_clock: false, id: OpenId(id + 1) });
         // The change itself allocates: it is no steady state.

@@ -1,9 +1,9 @@
 //! One link: negotiation and health of the media path between this endpoint and one other.
 //!
 //! ```text
-//!             described, answered,          silent 2.5 s
-//!  Connecting ── DTLS up, hello valid ─▶ Up ───────────▶ Suspect ── any packet ──▶ Up
-//!      │ error or 30 s                                      │ restarts of ICE at 0, 2, 4, 8, 8 … s
+//!            described, answered,          silent 2.5 s
+//!  Connecting ─────── DTLS up ─────────▶ Up ───────────▶ Suspect ── any packet ──▶ Up
+//!      │ error or 30 s                   │ hello of another link   │ restarts of ICE at 0, 2, 4, 8, 8 … s
 //!      ▼                                                    ▼
 //!    Failed ── after 2, 4 … 30 s in a group ──▶ Connecting       (the member's lease decides when it is gone)
 //! ```
@@ -115,8 +115,11 @@ pub(super) struct Link {
     failed: bool,
     /// ICE and DTLS are connected.
     connected: bool,
-    /// The remote hello named this link: the DTLS peer is the endpoint known from signaling.
+    /// The remote hello named this link: what it says on the data channel is of the endpoint known
+    /// from signaling.
     verified: bool,
+    /// Time by which the remote hello must have come; `None` before the path is up and after it.
+    hello_until: Option<Instant>,
     hello: HelloRepeat,
     send: Repeat,
     last_packet: Instant,
@@ -153,6 +156,7 @@ impl Link {
             failed: false,
             connected: false,
             verified: false,
+            hello_until: None,
             hello: HelloRepeat::default(),
             send: idle(timers),
             last_packet: now,
@@ -240,18 +244,26 @@ impl Link {
         }
     }
 
-    /// Handles that ICE and DTLS are connected.
-    pub(super) fn handle_connected(&mut self, now: Instant, actions: &mut Vec<LinkAction>) {
+    /// Handles that ICE and DTLS are connected. The other end has the certificate of the signed and
+    /// sealed description: media flows from now on. Hello is the first message on the data channel,
+    /// where it waits until that is open.
+    pub(super) fn handle_connected(&mut self, now: Instant, timers: &CallTimers, actions: &mut Vec<LinkAction>) {
         self.connected = true;
         self.handle_traffic(now, actions);
-        self.update_state(actions);
+        self.say_hello(now, timers, actions);
+        self.update_state(now, timers, actions);
     }
 
-    /// Handles that the data channel is open: hello is its first message.
+    /// Handles that the data channel is open.
     pub(super) fn handle_channel(&mut self, now: Instant, timers: &CallTimers, actions: &mut Vec<LinkAction>) {
-        actions.push(LinkAction::Hello);
-        self.hello.begin(now, timers);
+        self.say_hello(now, timers, actions);
         self.ping = now;
+    }
+
+    fn say_hello(&mut self, now: Instant, timers: &CallTimers, actions: &mut Vec<LinkAction>) {
+        if self.hello.begin(now, timers) {
+            actions.push(LinkAction::Hello);
+        }
     }
 
     /// Handles a message that the remote side sends only after it received our hello.
@@ -262,7 +274,8 @@ impl Link {
     /// Handles the remote hello; repeated ones change nothing.
     ///
     /// Both sides derive the link's id from both endpoints and their signed call keys, and send it
-    /// inside DTLS: a relay that terminates DTLS in between has no such link.
+    /// inside DTLS: a participant that signs another one's certificate as its own, to splice two
+    /// calls together (RFC 8844 §3), has no such link.
     pub(super) fn handle_hello(&mut self, link: &[u8; 16], now: Instant, actions: &mut Vec<LinkAction>) {
         if *link != self.id {
             // The DTLS peer is not the endpoint known from signaling.
@@ -272,13 +285,14 @@ impl Link {
             return actions.push(LinkAction::Impostor);
         }
         self.verified = true;
-        self.update_state(actions);
+        self.hello_until = None;
     }
 
-    /// Enters `Up` once the path is connected and verified.
-    fn update_state(&mut self, actions: &mut Vec<LinkAction>) {
-        if self.connected && self.verified && matches!(self.state, LinkState::Connecting(_)) {
+    /// Enters `Up` once the path is connected to the end that was described.
+    fn update_state(&mut self, now: Instant, timers: &CallTimers, actions: &mut Vec<LinkAction>) {
+        if self.connected && self.remote_described && matches!(self.state, LinkState::Connecting(_)) {
             self.state = LinkState::Up;
+            self.hello_until = (!self.verified).then_some(now + timers.connect_limit);
             self.retry_pause = RETRY_FIRST;
             actions.push(LinkAction::Up);
         }
@@ -330,9 +344,14 @@ impl Link {
         self.state == LinkState::Up
     }
 
-    /// Whether media may flow: the path is verified, though it may be silent now.
+    /// Whether media may flow: the path is connected, though it may be silent now.
     pub(super) fn is_admitted(&self) -> bool {
         matches!(self.state, LinkState::Up | LinkState::Suspect(_))
+    }
+
+    /// Whether messages on the data channel count: media may flow, and the remote hello came.
+    pub(super) fn is_verified(&self) -> bool {
+        self.verified && self.is_admitted()
     }
 
     /// Time of the last packet.

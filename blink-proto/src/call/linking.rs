@@ -90,7 +90,7 @@ impl Call {
                         link.handle_described(generation, sdp, now, timers, actions);
                     }
                     SessionInput::Candidate { attribute } => link.handle_candidate(attribute, now),
-                    SessionInput::Connected => link.handle_connected(now, actions),
+                    SessionInput::Connected => link.handle_connected(now, timers, actions),
                     SessionInput::ChannelOpen => link.handle_channel(now, timers, actions),
                     SessionInput::Failed => link.handle_failed(now, actions),
                     _ => link.handle_traffic(now, actions),
@@ -126,11 +126,13 @@ impl Call {
                 ChannelMessage::Pong { id, received_us, .. } => {
                     link.clock.handle_pong(id, received_us, shared.media_us());
                 }
-                ChannelMessage::Refused { stream } if link.is_admitted() => {
+                ChannelMessage::Refused { stream } if link.is_verified() => {
                     effects.refused = Some(StreamId::from_bytes(stream.into()));
                 }
-                ChannelMessage::Member { boot, member } if link.is_up() => effects.record = Some((boot, member)),
-                // Media evaluates sections and reports; the rest comes before the path is verified.
+                ChannelMessage::Member { boot, member } if link.is_up() && link.is_verified() => {
+                    effects.record = Some((boot, member))
+                }
+                // Media evaluates sections and reports; the rest comes before the hello.
                 ChannelMessage::Section { .. }
                 | ChannelMessage::Report { .. }
                 | ChannelMessage::Refused { .. }

@@ -109,7 +109,7 @@ pub(crate) struct RawDecoder {
     dred: NonNull<ffi::OpusDRED>,
     sample_rate: i32,
     channels: usize,
-    /// Saved state; empty if none.
+    /// Saved state; empty if none. Made with the first loss: it is as large as the decoder.
     saved: Vec<u8>,
     size: usize,
 }
@@ -142,7 +142,7 @@ impl RawDecoder {
             dred,
             sample_rate,
             channels: channels.into(),
-            saved: Vec::with_capacity(size),
+            saved: Vec::new(),
             size,
         })
     }

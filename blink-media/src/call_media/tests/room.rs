@@ -263,7 +263,7 @@ impl Room {
     pub(super) fn open_microphone(&mut self, value: f32, latency: Duration) {
         let source = Microphone::new(self.now, value, latency);
         self.microphones.push(source.clone());
-        self.command(MediaCommand::SetMicrophone(MICROPHONE, Box::new(source)));
+        self.command(MediaCommand::SetMicrophone { source: Box::new(source), hardware_clock: true, id: MICROPHONE });
     }
 
     /// A session with the microphone's section and one of video.

@@ -29,7 +29,7 @@ fn without_a_hardware_clock_the_speaker_follows_its_audio_and_the_microphone_doe
     let (heard, script) = (Heard::default(), Script::without_clock());
     script.put(std::iter::repeat_n(0.5, 480_000));
     room.command(MediaCommand::SetSpeaker { sink: Box::new(heard), hardware_clock: false, id: SPEAKER });
-    room.command(MediaCommand::SetMicrophone(MICROPHONE, Box::new(script)));
+    room.command(MediaCommand::SetMicrophone { source: Box::new(script), hardware_clock: false, id: MICROPHONE });
     room.connect();
     room.admit();
     // Audio arrives in the middle of ticks: those of the speaker move there.

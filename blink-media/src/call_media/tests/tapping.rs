@@ -107,7 +107,7 @@ fn the_microphone_is_encoded_for_a_tap_while_there_are_no_receivers() {
         room.command(MediaCommand::AddTap(TapId(1), Box::new(tap.clone())));
         room.open_microphone(0.5, Duration::ZERO);
         room.run(Duration::from_millis(100));
-        assert!(tap.kept.lock().unwrap().packets.is_empty(), "nothing is read before the first receiver");
+        assert!(tap.kept.lock().unwrap().packets.is_empty(), "nothing is recorded before the first receiver");
         room.connect();
         room.admit();
         room.run(Duration::from_millis(200));

@@ -11,12 +11,18 @@ use web_time::{Duration, Instant};
 pub(super) struct HelloRepeat {
     pub(super) due: Option<Instant>,
     pause: Duration,
+    has_begun: bool,
 }
 
 impl HelloRepeat {
-    pub(super) fn begin(&mut self, now: Instant, timers: &CallTimers) {
+    /// Whether the first one is to be sent now; if so, schedules the next.
+    pub(super) fn begin(&mut self, now: Instant, timers: &CallTimers) -> bool {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return false;
+        }
         self.pause = timers.link_repeat_first;
         self.due = Some(now + self.pause);
+        true
     }
 
     pub(super) fn stop(&mut self) {

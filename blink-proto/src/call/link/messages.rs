@@ -6,6 +6,7 @@ use web_time::Instant;
 
 use super::super::io::{Negotiation, SessionId};
 use super::clock::ClockFilter;
+use super::hello::HelloRepeat;
 use super::{Link, LinkAction, LinkState, MAX_CANDIDATES, MAX_GENERATION_CANDIDATES, MAX_MESSAGE, idle};
 use crate::secure::Random;
 use crate::wire::{self, LinkRole, candidates_of};
@@ -30,7 +31,7 @@ impl Link {
         }
         self.handle_acknowledgements(message);
         if self.is_offerer {
-            self.handle_answer(message, now, actions);
+            self.handle_answer(message, now, timers, actions);
         } else {
             self.handle_offer(message, fresh_session, now, timers, actions);
         }
@@ -48,7 +49,13 @@ impl Link {
         }
     }
 
-    fn handle_answer(&mut self, message: &wire::Link, now: Instant, actions: &mut Vec<LinkAction>) {
+    fn handle_answer(
+        &mut self,
+        message: &wire::Link,
+        now: Instant,
+        timers: &CallTimers,
+        actions: &mut Vec<LinkAction>,
+    ) {
         if message.renegotiation_requests > self.remote_requests {
             self.remote_requests = message.renegotiation_requests;
             self.ice_restart = Some(now);
@@ -63,6 +70,8 @@ impl Link {
             self.remote_described = true;
             self.count_described(sdp);
             actions.push(LinkAction::Negotiate(Negotiation::Answer { sdp: sdp.clone() }));
+            // A restart of ICE may have begun since the path is connected.
+            self.update_state(now, timers, actions);
         }
     }
 
@@ -119,7 +128,8 @@ impl Link {
         self.clock = ClockFilter::default();
         self.connected = false;
         self.verified = false;
-        self.hello.stop();
+        self.hello = HelloRepeat::default();
+        self.hello_until = None;
         self.last_packet = now;
         self.state = LinkState::Connecting(now);
         actions.push(LinkAction::Open(session));

@@ -6,7 +6,8 @@ fn pings(packets: Duration, until: Duration) -> Vec<u128> {
     let (began, timers) = (Instant::now(), CallTimers { suspect: Duration::from_secs(100), ..CallTimers::default() });
     let mut link = Link::new([1; 16], true, SessionId(1), began, &timers);
     let mut actions = Vec::new();
-    link.handle_connected(began, &mut actions);
+    link.remote_described = true;
+    link.handle_connected(began, &timers, &mut actions);
     link.handle_channel(began, &timers, &mut actions);
     link.handle_hello(&[1; 16], began, &mut actions);
     let mut sent = Vec::new();
@@ -47,7 +48,8 @@ fn hellos(heard_at: Option<u64>, answered_at: Option<u64>) -> Vec<u64> {
     for ms in (0..20_000).step_by(10) {
         let (now, mut actions) = (began + Duration::from_millis(ms), Vec::new());
         if ms == 0 {
-            link.handle_connected(now, &mut actions);
+            link.remote_described = true;
+            link.handle_connected(now, &timers, &mut actions);
             link.handle_channel(now, &timers, &mut actions);
         }
         if heard_at == Some(ms) {
@@ -78,14 +80,45 @@ fn hello_is_said_again_until_the_other_side_is_known_to_have_it() {
 }
 
 #[test]
-fn a_hello_that_comes_again_changes_nothing() {
+fn a_path_is_up_once_the_end_that_was_described_is_connected() {
     let (now, timers) = (Instant::now(), CallTimers::default());
     let mut link = Link::new([1; 16], true, SessionId(1), now, &timers);
     let mut actions = Vec::new();
-    link.handle_connected(now, &mut actions);
+    link.handle_connected(now, &timers, &mut actions);
+    assert_eq!(actions, [LinkAction::Hello], "no one was described");
+    link.remote_described = true;
+    link.handle_connected(now, &timers, &mut actions);
     (0..3).for_each(|_| link.handle_hello(&[1; 16], now, &mut actions));
-    assert_eq!(actions, [LinkAction::Up]);
+    assert_eq!(actions, [LinkAction::Hello, LinkAction::Up]);
+    assert!(link.is_verified());
     link.handle_failed(now, &mut actions);
     link.handle_hello(&[1; 16], now, &mut actions);
-    assert_eq!(actions, [LinkAction::Up, LinkAction::Failed]);
+    assert_eq!(actions, [LinkAction::Hello, LinkAction::Up, LinkAction::Failed]);
+    assert!(!link.is_verified());
+}
+
+/// An end that never says which link it means, or says another one, does not stay.
+#[test]
+fn a_path_without_the_hello_of_this_link_fails() {
+    let (began, timers) = (Instant::now(), CallTimers::default());
+    let connected = |says: Option<[u8; 16]>| {
+        let mut link = Link::new([1; 16], true, SessionId(1), began, &timers);
+        link.remote_described = true;
+        let mut actions = Vec::new();
+        link.handle_connected(began, &timers, &mut actions);
+        says.into_iter().for_each(|id| link.handle_hello(&id, began, &mut actions));
+        for second in 0..60 {
+            let now = began + Duration::from_secs(second);
+            link.handle_traffic(now, &mut actions);
+            link.handle_timeout(now, &timers, &mut || SessionId(2), false, &mut actions);
+            let failed = |action: &LinkAction| matches!(action, LinkAction::Failed | LinkAction::Impostor);
+            if actions.iter().any(failed) {
+                return Some(second);
+            }
+        }
+        None
+    };
+    assert_eq!(connected(Some([1; 16])), None);
+    assert_eq!(connected(Some([2; 16])), Some(0));
+    assert_eq!(connected(None), Some(timers.connect_limit.as_secs()));
 }

@@ -26,6 +26,7 @@ impl Link {
     ) {
         match self.state {
             LinkState::Connecting(since) if now >= since + timers.connect_limit => self.handle_failed(now, actions),
+            LinkState::Up if self.hello_until.is_some_and(|until| now >= until) => self.handle_failed(now, actions),
             LinkState::Up if now >= self.last_packet + timers.suspect => {
                 // RFC 7675 consent expires after 30 s: the path is repaired long before that.
                 self.state = LinkState::Suspect(now);
@@ -47,21 +48,24 @@ impl Link {
         if !matches!(self.state, LinkState::Failed(_)) && self.hello.fire(now, timers) {
             actions.push(LinkAction::Hello);
         }
-        if self.connected && self.is_admitted() && now >= self.ping_at(timers) {
+        if self.connected && self.ping_at(timers).is_some_and(|at| now >= at) {
             self.ping = now + timers.ping;
             self.pings += 1;
             actions.push(LinkAction::Ping(self.pings));
         }
     }
 
-    /// Time of the next ping. While other traffic arrives, the path needs none, and the clock
-    /// offset only an occasional one.
-    fn ping_at(&self, timers: &CallTimers) -> Instant {
+    /// Time of the next ping; `None` before the other side said hello. While other traffic arrives,
+    /// the path needs none, and the clock offset only an occasional one.
+    fn ping_at(&self, timers: &CallTimers) -> Option<Instant> {
+        if !self.is_verified() {
+            return None;
+        }
         if self.pings < QUICK_PINGS || self.state != LinkState::Up {
-            return self.ping;
+            return Some(self.ping);
         }
         let quiet = self.last_packet + timers.ping;
-        quiet.max(self.ping).min(self.ping + timers.ping * SLOW_PINGS)
+        Some(quiet.max(self.ping).min(self.ping + timers.ping * SLOW_PINGS))
     }
 
     fn retry_after(&self, timers: &CallTimers) -> Duration {
@@ -88,11 +92,15 @@ impl Link {
     pub(in crate::call) fn deadline(&self, timers: &CallTimers, group: bool) -> Option<Instant> {
         let state = match self.state {
             LinkState::Connecting(since) => Some(since + timers.connect_limit),
-            LinkState::Up => Some((self.last_packet + timers.suspect).min(self.ping_at(timers))),
-            LinkState::Suspect(_) => Some(self.ping_at(timers)),
+            LinkState::Up => Some(self.last_packet + timers.suspect),
+            LinkState::Suspect(_) => None,
             LinkState::Failed(at) => (group && self.is_offerer).then_some(at + self.retry_after(timers)),
         };
         let hello = self.hello.due.filter(|_| !matches!(self.state, LinkState::Failed(_)));
-        [state, hello, self.ice_restart, self.send.due()].into_iter().flatten().min()
+        let ping = self.ping_at(timers).filter(|_| self.connected);
+        [state, hello, self.hello_until.filter(|_| self.is_up()), ping, self.ice_restart, self.send.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
