@@ -130,7 +130,7 @@ impl Call {
                     effects.refused = Some(StreamId::from_bytes(stream.into()));
                 }
                 ChannelMessage::Member { boot, member } if link.is_up() && link.is_verified() => {
-                    effects.record = Some((boot, member))
+                    effects.record = Some((boot, member));
                 }
                 // Media evaluates sections and reports; the rest comes before the hello.
                 ChannelMessage::Section { .. }
