@@ -1,7 +1,5 @@
 //! Speech quality: PESQ-WB (ITU-T P.862.2), 1.0 to 4.6.
 
-use std::time::Duration;
-
 use blink_media_synthetic::resample;
 
 /// Sampling rate of PESQ-WB in Hz.
@@ -17,10 +15,6 @@ const SHORTEST: usize = RATE as usize / 4;
 /// Maximum part of either end of the sent speech that may be missing in [`pesq_wb_of_call`], in
 /// samples: 300 ms, the time from the first packets until both sides hear each other.
 const TRIMMED: usize = RATE as usize * 3 / 10;
-
-/// Minimum duration of speech that [`pesq_wb_of_call`] rates reliably. P.862.3 recommends 3.2 s of
-/// active speech; in shorter speech a single syllable decides.
-pub(crate) const SHORTEST_SPEECH: Duration = Duration::from_secs(3);
 
 /// Rates `heard` against `said`; mono, both at `rate` Hz. `heard` may begin with up to a minute of
 /// other audio, and is cut at the length of `said`. `None` for silence and for less than 250 ms.

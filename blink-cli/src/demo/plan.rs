@@ -13,11 +13,13 @@ use figment::value::{Empty, Value};
 use crate::args::{DemoArguments, Global};
 use crate::backends::{self, DEMO_TRANSPORTS};
 use crate::failure::Failure;
-use crate::score::SHORTEST_SPEECH;
 use crate::{configuration, files};
 
 /// Duration of the recorded speech.
 const SPEECH: Duration = Duration::from_secs(8);
+/// Minimum duration of speech that is rated reliably. P.862.3 recommends 3.2 s of active speech; in
+/// shorter speech a single syllable decides.
+const SHORTEST_SPEECH: Duration = Duration::from_secs(3);
 /// Maximum duration of speech from a file.
 const LONGEST_SPEECH: Duration = Duration::from_secs(290);
 /// Additional duration of the call, so that the end of the speech is received too.
