@@ -49,7 +49,8 @@ fn svg(buffer: &Buffer) -> String {
                 continue;
             }
             let weight = if run[0].modifier.contains(Modifier::BOLD) { r#" font-weight="bold""# } else { "" };
-            let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            // Other spaces would be collapsed.
+            let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace(' ', "\u{a0}");
             let base = y + 13;
             writeln!(
                 content,
@@ -62,7 +63,7 @@ fn svg(buffer: &Buffer) -> String {
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">
 <title>blink during a call of three</title>
 <rect width="{width}" height="{height}" rx="8" fill="{PAPER}"/>
-<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="13" xml:space="preserve">
+<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="13">
 {content}</g>
 </svg>
 "##
