@@ -67,6 +67,12 @@ pub trait AudioSource: Send {
 
     /// Delay from the air to `read`, as far as the device knows it.
     fn latency(&self) -> Duration;
+
+    /// Whether the source came to its end, such as a file that is not looped: all later reads give
+    /// silence. A source without an end, such as a device, never does.
+    fn has_ended(&self) -> bool {
+        false
+    }
 }
 
 /// Result of a read.

@@ -34,9 +34,12 @@
 mod audio_codec;
 mod audio_io;
 mod config;
+mod display_name;
 mod error;
 mod ids;
 mod media;
+mod nearest;
+mod path_failure;
 mod payload_format;
 pub mod private;
 mod processor;
@@ -46,6 +49,7 @@ mod recording_report;
 mod registry;
 mod rtp;
 mod session_config;
+mod session_stats;
 mod signaling;
 mod signaling_capabilities;
 mod transport;
@@ -63,11 +67,13 @@ pub use config::{
     QualitySettings, RecordingSettings, ServerScheme, ServerUri, Settings, UiSettings, expand_path, optional_path,
     parse_value,
 };
+pub use display_name::{MAX_DISPLAY_NAME, display_name};
 pub use error::{Error, ErrorKind, Result};
 /// Value of a key of a [`Configuration`].
 pub use figment::value::Value as ConfigurationValue;
 pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId, TrackKey, TrackSource};
 pub use media::{DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, TrackKind};
+pub use path_failure::{DtlsState, FailureReason, FailureSide, IceState, PathFailure, RejectReason, TransportState};
 pub use payload_format::{FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities};
 pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
 pub use quality_reason::QualityReason;
@@ -79,14 +85,14 @@ pub use recording_report::{RecorderReport, RecordingReport};
 pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Shared};
 pub use rtp::{CodecName, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpSink, rtp_queue};
 pub use session_config::SessionConfig;
+pub use session_stats::{MediaPath, SessionStats};
 pub use signaling::{
     Delivery, DeliveryId, DeliveryQueue, Origin, Signaling, SignalingEvent, Subscription, SubscriptionEvent, Topic,
     Verdict, subscription,
 };
 pub use signaling_capabilities::SignalingCapabilities;
 pub use transport::{
-    Candidate, ChannelId, MediaPath, Mid, Session, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
-    TransportCapabilities,
+    Candidate, ChannelId, Mid, Session, SessionEvent, SessionEvents, TrackId, Transport, TransportCapabilities,
 };
 pub use units::{AudioLevel, CallTime, Clock, RtpTime, SystemClock};
 pub use video::{

@@ -11,6 +11,7 @@ use futures_core::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::nearest::did_you_mean;
 use crate::{
     AudioCodec, AudioCodecCapabilities, AudioProcessorFactory, Clock, Configuration, Error, ErrorKind,
     MediaCapabilities, MediaHost, PayloadFormat, PayloadFormatCapabilities, ProcessorCapabilities, Recorder,
@@ -267,7 +268,9 @@ impl Registry {
     pub fn entry<K: Kind + ?Sized>(&self, name: &str) -> Result<&'static Entry<K>> {
         K::table(self).get(name).copied().ok_or_else(|| {
             let names: Vec<_> = K::table(self).keys().copied().collect();
-            Error::new(ErrorKind::NotFound, format!("there is no {} `{name}`; there is: {}", K::KIND, names.join(", ")))
+            let nearest = did_you_mean(name, names.iter().copied());
+            let there = names.join(", ");
+            Error::new(ErrorKind::NotFound, format!("there is no {} `{name}`; there is: {there}{nearest}", K::KIND))
         })
     }
 

@@ -7,9 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
-use web_time::Duration;
 
-use crate::{CodecName, Error, Result, RtpOut, SessionConfig, TrackKind};
+use crate::{CodecName, Error, FailureReason, Result, RtpOut, SessionConfig, SessionStats, TrackKind, TransportState};
 
 /// A WebRTC stack, or an equivalent of one. Opens sessions.
 ///
@@ -268,6 +267,17 @@ pub enum SessionEvent {
     Connected,
     /// The path is lost. It may be restored.
     Disconnected,
+    /// How far ICE and DTLS have come, each time that changes. A transport that cannot tell sends
+    /// none, and a failure is then reported without the states.
+    State(TransportState),
+    /// The session found why it cannot connect, such as DTLS versions that do not overlap. Only
+    /// before the first [`Connected`](SessionEvent::Connected), which withdraws it where it comes
+    /// within a second all the same: unauthenticated packets may suggest a failure. The engine
+    /// gives the path up otherwise, and tells both users the reason.
+    ///
+    /// A transport reports what it knows for certain and at once. It does not report that no
+    /// candidate pair has answered yet: the engine decides how long that may take.
+    Failed(FailureReason),
     /// The other side began to send a track; comes before its first packet.
     TrackStarted {
         /// The media section.
@@ -352,44 +362,3 @@ pub struct TrackId(pub u32);
 /// A data channel; unique in its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId(pub u32);
-
-/// Statistics of a session since it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-#[non_exhaustive]
-pub struct SessionStats {
-    /// RTP packets sent.
-    pub packets_sent: u64,
-    /// RTP packets received.
-    pub packets_received: u64,
-    /// RTP packets lost on the way to this device, by gaps in their sequence numbers.
-    pub packets_lost: u64,
-    /// RTP payload bytes sent.
-    pub bytes_sent: u64,
-    /// RTP payload bytes received.
-    pub bytes_received: u64,
-    /// The newest round trip time; `None` before the first measurement.
-    pub round_trip: Option<Duration>,
-    /// Whether packets take a detour; `None` before a connection, and where the transport cannot
-    /// tell.
-    pub path: Option<MediaPath>,
-}
-
-/// Path of a session's packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum MediaPath {
-    /// From device to device.
-    Direct,
-    /// Through a TURN server of either side (RFC 8656).
-    Relayed,
-}
-
-impl fmt::Display for MediaPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Direct => "direct",
-            Self::Relayed => "relayed",
-        })
-    }
-}

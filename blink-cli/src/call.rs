@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use blink_api::{Did, Endpoint, ErrorKind};
+use blink_api::{Did, Endpoint, ErrorKind, PathFailure};
 use blink_engine::{
     Blink, Call, CallConfig, CallSnapshot, CallState, EndReason, Event, EventItem, Events, ParticipantStatistics,
     ParticipantStatus, Presence,
@@ -18,7 +18,7 @@ use crate::args::{CallArguments, Global};
 use crate::commands::{Executor, Reply, Request, dial};
 use crate::contacts::Contacts;
 use crate::control::{self, Server};
-use crate::event_text::{Names, ended, milliseconds};
+use crate::event_text::{Names, ended_because, milliseconds};
 use crate::failure::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::keyboard::Keyboard;
@@ -124,6 +124,7 @@ struct CallProgress {
     /// Time until the first participant joined.
     connected: Option<Duration>,
     ended: Option<EndReason>,
+    failure: Option<PathFailure>,
     present: BTreeSet<Endpoint>,
     /// Whether a device of a callee rang or answered in any way.
     found: bool,
@@ -215,7 +216,7 @@ impl Caller<'_> {
         };
         let reply = self.executor.run(&request.command).await;
         let reply = reply.unwrap_or_else(|error| Reply::Refused { error: one_line(&error.to_string()) });
-        self.names = self.executor.names();
+        self.names = self.executor.names().with_claims_of(&self.names);
         engine::reply(self.output, &self.names, &reply, Some(&request));
     }
 
@@ -239,7 +240,7 @@ impl Caller<'_> {
         if reason == EndReason::Unanswered && !self.progress.found {
             let names: Vec<_> = callees.iter().map(|did| self.names.of(did)).collect();
             return Err(Failure::call(format!(
-                "the call failed: {} was not found: nobody with this DID answers there",
+                "the call failed: {} was not found: no one with this DID answers there",
                 names.join(", ")
             )));
         }
@@ -258,6 +259,7 @@ impl Caller<'_> {
                 return;
             }
         };
+        self.names.on_event(&event);
         engine::show(self.output, &self.names, &event);
         self.video.handle(&event, self.output);
         // Other calls may ring, be missed or be cancelled meanwhile.
@@ -281,7 +283,9 @@ impl Caller<'_> {
             }
             // The paths of a replaced call are closed without a message.
             Event::CallReplaced { .. } => self.progress.present.clear(),
-            Event::CallEnded { reason, .. } => self.progress.ended = Some(reason),
+            Event::CallEnded { reason, failure, .. } => {
+                (self.progress.ended, self.progress.failure) = (Some(reason), failure);
+            }
             _ => {}
         }
     }
@@ -326,10 +330,11 @@ impl Caller<'_> {
 impl CallProgress {
     /// Result of the command for a call that ended with `reason`.
     fn verdict(&self, reason: EndReason) -> Result<(), Failure> {
+        let why = ended_because(reason, self.failure.as_ref());
         match (self.connected, reason) {
             (Some(_), EndReason::Left | EndReason::RemoteLeft) => Ok(()),
-            (Some(_), reason) => Err(Failure::call(format!("the call was interrupted: {}", ended(reason)))),
-            (None, reason) => Err(Failure::call(format!("the call failed: {}", ended(reason)))),
+            (Some(_), _) => Err(Failure::call(format!("the call was interrupted: {why}"))),
+            (None, _) => Err(Failure::call(format!("the call failed: {why}"))),
         }
     }
 

@@ -67,6 +67,14 @@ pub(crate) enum Command {
         /// Linear gain.
         volume: f32,
     },
+    /// Sends a message to a participant; without `who`, to all.
+    Message {
+        /// Text, at most 16,384 bytes of UTF-8.
+        message: String,
+        /// Name of a contact, or DID.
+        #[serde(default)]
+        who: Option<String>,
+    },
     /// Adds people to the call.
     Add {
         /// Names of contacts, invites, DIDs or DID@ADDRESS.

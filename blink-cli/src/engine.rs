@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use blink_api::Configuration;
+use blink_api::{Configuration, Error, ErrorKind, Signaling, Transport};
 use blink_engine::{Blink, Event, EventItem, Events};
+use blink_transport_kit::addresses::AddressSelector;
 use serde_json::json;
 
 use crate::commands::{Invalid, Reply, Request};
@@ -19,13 +20,45 @@ const GOODBYE: Duration = Duration::from_secs(10);
 /// Starts an engine, unless interrupted, and the endpoint of its metrics where one is configured.
 ///
 /// # Errors
-/// The engine's error, or that of the endpoint.
+/// The engine's error, that of the endpoint, and that of backends that reach no other process.
 pub(crate) async fn start(configuration: &Configuration, interrupt: &Interrupt) -> Result<Blink, Failure> {
+    check_reach(configuration)?;
+    check_interfaces(configuration)?;
     metrics_server::start(configuration).await?;
     tokio::select! {
         blink = Blink::start(configuration) => Ok(blink?),
         () = interrupt.wait() => Err(Failure::interrupted()),
     }
+}
+
+/// Refuses `ice.interfaces` of which none exists: each call would fail.
+fn check_interfaces(configuration: &Configuration) -> Result<(), Failure> {
+    let wanted = &configuration.settings().ice.interfaces;
+    if !wanted.is_empty() {
+        AddressSelector::default().usable(wanted).map_err(|error| configuration.locate(error))?;
+    }
+    Ok(())
+}
+
+/// Refuses backends that connect engines of one process only, such as those of tests: no call could
+/// come or go.
+fn check_reach(configuration: &Configuration) -> Result<(), Failure> {
+    let (transport, signaling) = (configuration.chosen::<dyn Transport>()?, configuration.chosen::<dyn Signaling>()?);
+    let registry = configuration.registry();
+    let (kind, name, others) = if !transport.capabilities.network {
+        let others = registry.entries::<dyn Transport>().filter(|entry| entry.capabilities.network);
+        ("transport", transport.name, others.map(|entry| entry.name).collect::<Vec<_>>())
+    } else if !signaling.capabilities.network {
+        let others = registry.entries::<dyn Signaling>().filter(|entry| entry.capabilities.network);
+        ("signaling", signaling.name, others.map(|entry| entry.name).collect())
+    } else {
+        return Ok(());
+    };
+    let why = format!(
+        "`{name}` reaches no other process, so that no call could come or go; choose one of: {}",
+        others.join(", ")
+    );
+    Err(configuration.locate(Error::new(ErrorKind::Invalid, why).with("key", kind)).into())
 }
 
 /// Leaves the call and shuts down, and passes on the remaining events.

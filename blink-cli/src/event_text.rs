@@ -1,31 +1,12 @@
 //! Texts and JSON of events.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use blink_api::{DeviceDirection, Did, TrackKind};
+use blink_api::{DeviceDirection, Did, FailureReason, PathFailure, RejectReason, TrackKind, TrackSource};
 use blink_engine::{CancelledReason, DeviceChangeReason, EndReason, Event, LeftReason};
 use serde_json::{Value, json};
 
-/// Display names of DIDs.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Names(BTreeMap<Did, String>);
-
-impl Names {
-    /// Assigns a name.
-    pub(crate) fn add(&mut self, did: Did, name: &str) {
-        self.0.insert(did, name.to_owned());
-    }
-
-    /// Name of a DID, or its shortened form.
-    pub(crate) fn of(&self, did: &Did) -> String {
-        self.0.get(did).cloned().unwrap_or_else(|| {
-            let text = did.to_string();
-            let key = text.trim_start_matches("did:key:");
-            format!("{}…{}", &key[..8], &key[key.len() - 6..])
-        })
-    }
-}
+pub(crate) use crate::names::Names;
 
 /// Text of an event; `None` for events that only programs need.
 pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
@@ -39,14 +20,19 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::MissedCall { from, .. } => format!("missed a call from {}", name(from)),
         Event::ParticipantRinging { participant, .. } => format!("ringing at {}", name(participant)),
         Event::ParticipantBusy { participant, .. } => format!("{} is in another call", name(participant)),
-        Event::ParticipantRejected { participant, .. } => format!("{} rejected", name(participant)),
+        Event::ParticipantRejected { participant, reason: RejectReason::Declined, .. } => {
+            format!("{} rejected", name(participant))
+        }
+        Event::ParticipantRejected { participant, reason, .. } => format!("{} rejected: {reason}", name(participant)),
         Event::ParticipantUnanswered { participant, .. } => format!("{} did not answer", name(participant)),
         Event::ParticipantJoined { participant, .. } => format!("connected to {}", name(&participant.did)),
         Event::ParticipantReconnecting { participant, .. } => {
             format!("lost the path to {}, reconnecting", name(&participant.did))
         }
         Event::ParticipantReconnected { participant, .. } => format!("reconnected to {}", name(&participant.did)),
-        Event::ParticipantUnreachable { participant, .. } => format!("no path to {}", name(&participant.did)),
+        Event::ParticipantUnreachable { participant, failure, .. } => {
+            format!("no path to {}: {}", name(&participant.did), failure_text(failure))
+        }
         Event::ParticipantLeft { participant, reason, .. } => {
             format!("{} {}", name(&participant.did), left(*reason))
         }
@@ -57,8 +43,17 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
             let states = if states.is_empty() { return None } else { states.join(", ") };
             format!("{} is {states}", name(&participant.did))
         }
+        Event::MessageReceived { participant, message, .. } => match std::str::from_utf8(message) {
+            Ok(text) => format!("message from {}: {text}", name(&participant.did)),
+            Err(_) => format!("message from {}: {} bytes, not text", name(&participant.did), message.len()),
+        },
+        Event::MessageLost { participant, .. } => {
+            format!("a message to {} may not have arrived", name(&participant.did))
+        }
         Event::CallJoined { .. } => "joined the call".to_owned(),
-        Event::CallEnded { reason, .. } => format!("the call ended: {}", ended(*reason)),
+        Event::CallEnded { reason, failure, .. } => {
+            format!("the call ended: {}", ended_because(*reason, failure.as_ref()))
+        }
         Event::CallReplaced { .. } => "both sides called at the same time (glare): merged into one call".to_owned(),
         Event::MediaStarted { track, kind: TrackKind::Audio, .. } => {
             format!("receiving audio from {}", name(&track.endpoint.did))
@@ -81,6 +76,10 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
                 "no microphone, receiving only: {error}; type `microphone NAME` to choose one, `devices` to list them"
             )
         }
+        Event::SourceEnded { track, name, .. } if track.source == TrackSource::Microphone => {
+            format!("the microphone `{name}` came to its end")
+        }
+        Event::SourceEnded { name, .. } => format!("the stream of `{name}` came to its end"),
         Event::DeviceLost { name } => format!("the device `{name}` was lost"),
         Event::DeviceChanged { direction, from, to, reason } => {
             changed(*direction, from.as_deref(), to.as_deref(), *reason)
@@ -109,6 +108,29 @@ pub(crate) fn json(event: &Event, at: Duration, whose: Option<&str>) -> Value {
         value["name"] = json!(name);
     }
     value
+}
+
+/// Text of an end reason, with the failure of the path where that was it.
+pub(crate) fn ended_because(reason: EndReason, failure: Option<&PathFailure>) -> String {
+    match failure {
+        Some(failure) if failure.reason == FailureReason::PathLost => {
+            format!("the media path was lost: {}", failure_text(failure))
+        }
+        Some(failure) => format!("no media path: {}", failure_text(failure)),
+        None => ended(reason).to_owned(),
+    }
+}
+
+/// Text of a failure, with what to do about it.
+fn failure_text(failure: &PathFailure) -> String {
+    let advice = match failure.reason {
+        FailureReason::NoCommonCodec => "; compare `codec` of both configurations",
+        FailureReason::DtlsVersion => "; compare `dtls` of both transports' configurations",
+        FailureReason::Fingerprint | FailureReason::Identity => "; something on the way intercepts the call",
+        FailureReason::NoCandidatePair => "; a firewall blocks UDP, or a relay is needed (`ice.servers`)",
+        _ => "",
+    };
+    format!("{failure}{advice}")
 }
 
 /// Text of an end reason.
@@ -194,6 +216,8 @@ mod tests {
                 reason: DeviceChangeReason::FellBack,
             },
             Event::PersistenceFailed { error: text() },
+            Event::MessageReceived { call, participant, message: text().into_bytes() },
+            Event::SourceEnded { call, track: blink_api::TrackKey::microphone(participant), name: text() },
         ];
         for event in &events {
             let line = Line::new(&words(event, &Names::default()).unwrap());
@@ -229,7 +253,8 @@ mod tests {
 
     #[test]
     fn json_contains_event_time_and_engine_name() {
-        let event = Event::CallEnded { call: CallId::from_bytes([0; 16]), reason: EndReason::RemoteLeft };
+        let event =
+            Event::CallEnded { call: CallId::from_bytes([0; 16]), reason: EndReason::RemoteLeft, failure: None };
         assert_eq!(
             json(&event, Duration::from_micros(1_234_567), Some("Alice")),
             json!({

@@ -39,6 +39,7 @@ mod keyboard;
 mod listen;
 mod log;
 mod metrics_server;
+mod names;
 mod new_backend;
 mod node;
 mod output;

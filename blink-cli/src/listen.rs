@@ -257,6 +257,7 @@ impl Listener<'_> {
     }
 
     async fn handle_event(&mut self, event: Event) {
+        self.names.on_event(&event);
         engine::show(self.output, &self.names, &event);
         self.video.handle(&event, self.output);
         match event {

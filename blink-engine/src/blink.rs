@@ -1,14 +1,16 @@
 //! The engine's interface for integrators.
 
+mod audio_commands;
 mod device_commands;
 mod media_commands;
+mod message_commands;
 mod recording_commands;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use blink_api::{CallId, Configuration, Did, Endpoint, Error, Result, Signaling};
+use blink_api::{CallId, Configuration, Did, Endpoint, Error, RejectReason, Result, Signaling};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ask::ask;
@@ -146,8 +148,20 @@ impl Blink {
     /// # Cancellation
     /// As all commands.
     pub async fn reject_call(&self, call: impl Into<CallId>) -> Result<()> {
+        self.reject_call_because(call, RejectReason::Declined).await
+    }
+
+    /// Rejects a ringing call with a reason, which the others are told
+    /// ([`ParticipantRejected`](crate::Event::ParticipantRejected)).
+    ///
+    /// # Errors
+    /// As [`reject_call`](Blink::reject_call).
+    ///
+    /// # Cancellation
+    /// As all commands.
+    pub async fn reject_call_because(&self, call: impl Into<CallId>, reason: RejectReason) -> Result<()> {
         let call = call.into();
-        self.ask(|reply| Command::Reject { call, reply }).await?
+        self.ask(|reply| Command::Reject { call, reason, reply }).await?
     }
 
     /// Leaves the current call, or revokes its offer.

@@ -21,6 +21,7 @@ use crate::driver::worker_host::{Pacing, WorkerHost};
 use crate::event_sender::EventSender;
 use crate::events::WeakEvents;
 use crate::levels::Levels;
+use crate::microphone::{self, Microphone};
 use crate::store::Store;
 use blink_media::CallAudio;
 use blink_media::video::PayloadFormats;
@@ -47,6 +48,8 @@ pub struct BlinkBuilder {
     media_hosts: Vec<(String, Arc<dyn MediaHost>)>,
     processors: Vec<Arc<dyn AudioProcessorFactory>>,
     recorders: Vec<NamedRecorder>,
+    /// The program's own samples, beside all media hosts.
+    samples: Option<Arc<dyn MediaHost>>,
 }
 
 impl BlinkBuilder {
@@ -64,6 +67,7 @@ impl BlinkBuilder {
             media_hosts: Vec::new(),
             processors: Vec::new(),
             recorders: Vec::new(),
+            samples: None,
         }
     }
 
@@ -120,6 +124,14 @@ impl BlinkBuilder {
         self
     }
 
+    /// Captures from samples of the program, in place of the configured microphone. The media hosts
+    /// stay as they are; [`Blink::set_microphone`] changes to another one and, with
+    /// `program/samples`, back.
+    pub fn microphone(mut self, microphone: &Microphone) -> Self {
+        self.samples = Some(microphone.media_host());
+        self
+    }
+
     /// Adds an audio processor; they process in the order in which they are added. Default: the
     /// configured ones.
     pub fn processor(mut self, processor: Arc<dyn AudioProcessorFactory>) -> Self {
@@ -138,15 +150,21 @@ impl BlinkBuilder {
     ///
     /// # Errors
     /// Those of opening a backend, which the error names, such as an occupied port or a data
-    /// directory in use; [`Unsupported`](ErrorKind::Unsupported) where the transport does not
-    /// support the configured `ice.relay_only` or `ice.host_candidates`.
+    /// directory that another process uses; [`State`](ErrorKind::State) on a runtime without timers
+    /// or, where a backend needs it, without input and output;
+    /// [`Unsupported`](ErrorKind::Unsupported) where the transport does not support the configured
+    /// `ice.relay_only` or `ice.host_candidates`.
     ///
     /// # Cancellation
     /// Where the future is dropped, no engine runs and all backends that were opened are dropped.
     pub async fn start(self) -> Result<Blink> {
+        crate::runtime_check::check(self.needs_network()?)?;
         let mut random = self.random()?;
         let settings = self.configuration.settings().clone();
-        let store = settings.data_dir.as_deref().map(Store::open).transpose()?;
+        let store = match settings.data_dir.as_deref() {
+            Some(directory) => Some(crate::store::open(directory).await?),
+            None => None,
+        };
         let identity = match (&self.identity, &store) {
             (Some(identity), _) => identity.clone(),
             (None, Some(store)) => store.identity(|| Identity::generate(&mut random))?,
@@ -165,15 +183,31 @@ impl BlinkBuilder {
         let call = parts.settings.call.clone();
         let seed = fresh(&mut random);
         let config = MachineConfig { identity: identity.clone(), own: endpoint, boot, settings: call, seed, memory };
+        let name = parts.settings.name.clone();
+        let mut machine = Machine::new(config, now);
+        machine.set_name(name.as_deref());
         let opener = EnvelopeCodec::new(identity, endpoint, boot, random, now.mono);
-        launch(parts, Machine::new(config, now), opener, endpoint, store).await
+        launch(parts, machine, opener, endpoint, store).await
+    }
+
+    /// Whether a backend opens sockets, by its capabilities.
+    fn needs_network(&self) -> Result<bool> {
+        let transport = match &self.transport {
+            Some(transport) => transport.capabilities().network,
+            None => self.configuration.chosen::<dyn Transport>()?.capabilities.network,
+        };
+        let signaling = match &self.signaling {
+            Some(signaling) => signaling.capabilities().network,
+            None => self.configuration.chosen::<dyn Signaling>()?.capabilities.network,
+        };
+        Ok(transport || signaling)
     }
 
     /// Opens the backends. Signaling comes last: with it the device becomes visible to others.
     async fn parts(&self, seed: [u8; 32]) -> Result<Parts> {
         let configuration = &self.configuration;
         let context = Context { clock: self.clock.clone(), shared: configuration.registry().shared() };
-        let settings = configuration.settings().clone();
+        let mut settings = configuration.settings().clone();
         let transport = match &self.transport {
             Some(transport) => transport.clone(),
             None => configuration.create::<dyn Transport>(&context).await?,
@@ -189,6 +223,10 @@ impl BlinkBuilder {
             for entry in configuration.chosen_all::<dyn MediaHost>()? {
                 media_hosts.push((entry.name.to_owned(), entry.create(configuration, &context).await?));
             }
+        }
+        if let Some(samples) = &self.samples {
+            media_hosts.push((microphone::HOST.to_owned(), samples.clone()));
+            settings.microphone = format!("{}/{}", microphone::HOST, microphone::DEVICE);
         }
         check_configured(&media_hosts, &settings).await.map_err(|error| configuration.locate(error))?;
         let mut processors = self.processors.clone();

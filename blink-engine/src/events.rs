@@ -142,7 +142,7 @@ impl CallEvents {
             let Some((number, item)) = ready!(self.events.poll_numbered(context)) else { break };
             match &item {
                 EventItem::Event(event) if !self.call.concerns_now(number, event) => continue,
-                EventItem::Event(event) => self.is_over = is_last(event),
+                EventItem::Event(event) => self.is_over = event.ends_call(),
                 EventItem::Lagged { snapshot, .. } => self.is_over = !self.is_in(snapshot),
             }
             return Poll::Ready(Some(item));
@@ -161,10 +161,6 @@ impl Stream for CallEvents {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<EventItem>> {
         self.get_mut().poll_item(context)
     }
-}
-
-fn is_last(event: &Event) -> bool {
-    matches!(event, Event::CallEnded { .. } | Event::CallCancelled { .. } | Event::MissedCall { .. })
 }
 
 /// The engine's events for as long as it runs.

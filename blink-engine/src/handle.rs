@@ -128,7 +128,7 @@ mod tests {
         assert_eq!((call.id(), clone.id(), other.id()), (id(3), id(3), id(1)));
         assert!([9, 5, 3].into_iter().all(|n| clone.is(id(n))) && !call.is(id(1)));
         assert!(call.concerns(&Event::CallReplaced { old: id(9), new: id(5) }));
-        assert!(!call.concerns(&Event::CallEnded { call: id(1), reason: EndReason::Left }));
+        assert!(!call.concerns(&Event::CallEnded { call: id(1), reason: EndReason::Left, failure: None }));
         assert!(!call.concerns(&Event::AddressesChanged));
         assert_eq!(CallId::from(&call), id(3));
     }
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn events_from_before_a_call_was_rejoined_do_not_concern_it() {
         let call = Handles::default().add(vec![id(1)], 10);
-        let ended = Event::CallEnded { call: id(1), reason: EndReason::Left };
+        let ended = Event::CallEnded { call: id(1), reason: EndReason::Left, failure: None };
         assert!(call.concerns(&ended) && !call.concerns_now(9, &ended) && call.concerns_now(10, &ended));
     }
 

@@ -37,6 +37,7 @@
 //! The protocol is specified in `docs/protocol.md`.
 
 mod ask;
+mod audio_frames;
 mod blink;
 mod builder;
 mod call_config;
@@ -46,17 +47,21 @@ mod events;
 mod handle;
 mod levels;
 mod metric_list;
+mod microphone;
 mod recording_request;
+mod runtime_check;
 mod statistics;
 mod store;
 
+pub use audio_frames::{AudioFrame, AudioFrames};
 pub use blink::Blink;
 pub use blink_media::video::ReceivedFrame;
-pub use blink_media::{AudioStatistics, TrackSelection};
+pub use blink_media::video::VideoStatistics;
+pub use blink_media::{AudioStatistics, ReceivedVideo, TrackSelection};
 pub use blink_proto::call::{
     CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, ClockSync, Device, DeviceChangeReason,
-    EndReason, Event, HistoryEntry, LeftReason, ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence,
-    Snapshot, StreamEndReason, StreamInfo,
+    EndReason, Event, HistoryEntry, LeftReason, MessageId, ParticipantSnapshot, ParticipantState, ParticipantStatus,
+    Presence, Snapshot, StreamEndReason, StreamInfo,
 };
 pub use blink_proto::secure::{Identity, SecurityCounters};
 pub use builder::BlinkBuilder;
@@ -66,6 +71,7 @@ pub use events::{CallEvents, EventItem, Events};
 pub use handle::Call;
 pub use levels::Levels;
 pub use metric_list::{METRICS, Metric, MetricKind, describe_metrics};
+pub use microphone::Microphone;
 pub use recording_request::RecordingRequest;
 pub use statistics::{ParticipantStatistics, SendingStatistics};
 #[doc(hidden)]

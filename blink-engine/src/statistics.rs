@@ -1,12 +1,15 @@
 //! Statistics of a call by participant.
 
+use std::time::Duration;
+
 use blink_api::{Endpoint, SessionStats};
 use serde::Serialize;
 
-use blink_media::AudioStatistics;
+use blink_media::{AudioStatistics, ReceivedVideo};
 use blink_proto::call::ClockSync;
 
-/// Statistics of one participant since its media path was opened.
+/// Statistics of one participant: those of the path since it was opened, those of its audio since
+/// it was first heard in the call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ParticipantStatistics {
@@ -16,6 +19,10 @@ pub struct ParticipantStatistics {
     pub session: SessionStats,
     /// Statistics of its audio: jitter buffer, concealment and playout.
     pub audio: AudioStatistics,
+    /// Interarrival jitter of its audio packets (RFC 3550 §6.4.1); `None` before the first one.
+    pub jitter: Option<Duration>,
+    /// Statistics of its video streams that are received, since they began to flow on this path.
+    pub video: Vec<ReceivedVideo>,
     /// Offset of its clock from this device's; `None` before the first measurement.
     pub clock: Option<ClockSync>,
     /// Codec of the audio sent to it.

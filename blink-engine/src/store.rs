@@ -6,10 +6,12 @@ mod directory;
 #[doc(hidden)]
 pub mod fuzzing;
 mod memory;
+mod opening;
 mod repair;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub(crate) use database::Store;
 pub use directory::DataDirectory;
+pub(crate) use opening::open;
 pub use repair::Repair;

@@ -29,7 +29,7 @@ async fn talks_and_leaves(blink: Blink, events: blink_engine::Events, call: Call
                 blink.leave_call().await.ok();
             }
             Event::CallReplaced { old, new } => assert!(call.is(old) && call.id() == new),
-            Event::CallEnded { call: ended, reason } => {
+            Event::CallEnded { call: ended, reason, .. } => {
                 assert!(ended == call.id() && call.is(ended));
                 last = Some(reason);
             }

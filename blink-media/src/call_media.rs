@@ -203,6 +203,9 @@ impl CallMedia {
 
     /// Plays what is due, then captures what is due, then looks after the paths.
     pub fn tick(&mut self, now: Instant) {
+        if self.taps.remove_closed() {
+            self.update_recorded();
+        }
         let Self { audio, clock, taps, outputs, .. } = self;
         let mut context = Context { audio, clock, taps, outputs };
         self.speaker.tick(now, &mut self.processors, &mut context);
@@ -236,9 +239,9 @@ impl CallMedia {
         &mut self.clock
     }
 
-    /// Statistics of a received audio track; `None` where it is not received.
+    /// Statistics of an audio track since it was first received; `None` where it never was.
     pub fn audio_statistics(&self, track: &TrackKey) -> Option<AudioStatistics> {
-        self.speaker.statistics(track)
+        self.speaker.total_statistics(track)
     }
 
     /// Replaces the content of `levels` by the levels since the last call: this device's own first,
@@ -258,6 +261,8 @@ impl CallMedia {
             microphone: path.feedback.microphone(),
             bitrate: path.feedback.bitrate(now),
             frames_dropped: path.frames_dropped(),
+            jitter: path.microphone_jitter(),
+            video: path.received_video(),
         })
     }
 
@@ -328,12 +333,22 @@ impl CallMedia {
     fn tick_paths(&mut self, now: Instant) {
         self.paths_at = now + TICK;
         for (id, path) in &mut self.paths {
+            let captures = |path: &Path| -> Vec<_> {
+                self.clock.capture_points().filter(|point| path.sends(point.track.source)).collect()
+            };
+            if path.is_admitted() && !path.captures_told {
+                // At once: what is recorded from the first word on is placed by it.
+                let (interval, sections, captures) = (Duration::ZERO, Vec::new(), captures(path));
+                path.captures_told = !captures.is_empty();
+                if path.captures_told {
+                    self.outputs.push_back(MediaOutput::Report { path: *id, interval, sections, captures });
+                }
+            }
             if path.is_admitted() && now >= path.feedback.due() {
                 let (interval, sections) = path.feedback.report(now);
                 let audio = self.speaker.statistics(&TrackKey::microphone(path.remote)).unwrap_or_default();
                 path.observe_quality(now, interval, &sections, audio, &mut self.outputs);
-                let captures: Vec<_> =
-                    self.clock.capture_points().filter(|point| path.sends(point.track.source)).collect();
+                let captures = captures(path);
                 if !(sections.is_empty() && captures.is_empty()) {
                     self.outputs.push_back(MediaOutput::Report { path: *id, interval, sections, captures });
                 }
@@ -373,7 +388,9 @@ impl CallMedia {
 
 /// The last time not after `now` that is a multiple of [`TICK`] before or after `grid`.
 fn last_on_grid(grid: Instant, now: Instant) -> Instant {
-    let next = next_on_grid(grid, now);
+    let ahead = grid.saturating_duration_since(now).as_nanos().div_ceil(TICK.as_nanos());
+    let before = grid.checked_sub(TICK * ahead as u32).unwrap_or(now);
+    let next = next_on_grid(before, now);
     if next == now { now } else { next.checked_sub(TICK).unwrap_or(now) }
 }
 

@@ -231,6 +231,11 @@ impl Capture {
         self.voice.take_level()
     }
 
+    /// Whether the source came to its end since the last call.
+    pub fn take_ended(&mut self) -> bool {
+        self.input.take_ended()
+    }
+
     /// Adapts the encoders to the network.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use sink_switch::SinkSwitch;
 const LONGEST_QUEUE: Duration = Duration::from_millis(80);
 
 /// Greatest volume of a participant: four times as loud as sent (12 dB).
-const MAX_VOLUME: f32 = 4.0;
+pub const MAX_VOLUME: f32 = 4.0;
 
 /// Initial delay, the shortest: it grows with evidence. A good network needs no more, and on a bad
 /// one the first word begins a little longer instead of later.

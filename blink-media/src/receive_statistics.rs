@@ -154,6 +154,11 @@ impl ReceiveStatistics {
         self.fastest = Some(self.fastest.map_or(transit, |fastest| fastest.min(transit)));
     }
 
+    /// Interarrival jitter so far (RFC 3550 §6.4.1).
+    pub fn jitter(&self) -> Duration {
+        duration_of(self.jitter as i64, self.clock_rate)
+    }
+
     /// Reports the time since the last report; `None` without any packet with payload.
     pub fn report(&mut self) -> Option<ReceiveReport> {
         let (fastest, arrival) = (self.fastest.take()?, self.timing.as_ref()?.arrival);

@@ -2,10 +2,11 @@
 
 use web_time::Duration;
 
-use blink_api::CodecName;
+use blink_api::{CodecName, StreamId};
 use serde::Serialize;
 
 use super::receiver_reports::PathQuality;
+use super::video::VideoStatistics;
 
 /// Statistics of what is sent on a path.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,9 +19,30 @@ pub struct PathStatistics {
     pub bitrate: u64,
     /// Video frames that were dropped because the path had no room for them.
     pub frames_dropped: u64,
+    /// Interarrival jitter of the participant's microphone (RFC 3550 §6.4.1); `None` before its
+    /// first packet.
+    pub jitter: Option<Duration>,
+    /// Received video streams.
+    pub video: Vec<ReceivedVideo>,
 }
 
-/// Statistics of one participant's audio since its stream was added.
+/// Statistics of a received video stream since it began to flow on this path.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ReceivedVideo {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its codec.
+    pub codec: CodecName,
+    /// Interarrival jitter (RFC 3550 §6.4.1); `None` before the first packet.
+    pub jitter: Option<Duration>,
+    /// Packets and frames.
+    #[serde(flatten)]
+    pub counts: VideoStatistics,
+}
+
+/// Statistics of one participant's audio since it was first received in this call. Counts never go
+/// back: a new path, decoder or device continues them.
 ///
 /// Names are those of `RTCInboundRtpStreamStats` in W3C webrtc-stats where it has them. Packets and
 /// frames are counted, samples are those of one channel at [`sample_rate`](Self::sample_rate),
@@ -89,6 +111,40 @@ impl AudioStatistics {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
+    /// These statistics after those of an earlier stream of the same track: counts are added, and
+    /// everything else is as of now. Samples are counted at the higher of the two rates.
+    pub fn after(&self, earlier: &Self) -> Self {
+        let sample_rate = self.sample_rate.max(earlier.sample_rate);
+        let converted = |of: &Self, count: u64| {
+            let all = u128::from(count) * u128::from(sample_rate);
+            u64::try_from(all.checked_div(of.sample_rate.into()).unwrap_or(0)).unwrap_or(u64::MAX)
+        };
+        let samples = |count: fn(&Self) -> u64| converted(self, count(self)) + converted(earlier, count(earlier));
+        Self {
+            sample_rate,
+            packets_received: self.packets_received + earlier.packets_received,
+            packets_decoded: self.packets_decoded + earlier.packets_decoded,
+            packets_lost: self.packets_lost + earlier.packets_lost,
+            loss_bursts: self.loss_bursts + earlier.loss_bursts,
+            fec_recovered: self.fec_recovered + earlier.fec_recovered,
+            red_recovered: self.red_recovered + earlier.red_recovered,
+            dred_recovered_samples: samples(|all| all.dred_recovered_samples),
+            concealed_samples: samples(|all| all.concealed_samples),
+            late_repairs: self.late_repairs + earlier.late_repairs,
+            packets_discarded: self.packets_discarded + earlier.packets_discarded,
+            packets_late: self.packets_late + earlier.packets_late,
+            packets_duplicated: self.packets_duplicated + earlier.packets_duplicated,
+            packets_corrupt: self.packets_corrupt + earlier.packets_corrupt,
+            packets_skipped: self.packets_skipped + earlier.packets_skipped,
+            removed_samples_for_acceleration: samples(|all| all.removed_samples_for_acceleration),
+            inserted_samples_for_deceleration: samples(|all| all.inserted_samples_for_deceleration),
+            restarts: self.restarts + earlier.restarts,
+            buffered: self.buffered,
+            jitter_buffer_delay: self.jitter_buffer_delay,
+            jitter_buffer_target_delay: self.jitter_buffer_target_delay,
+        }
+    }
+
     /// Loss and bursts of the network since these statistics were those of `earlier`, for a report
     /// to the sender.
     pub fn path_quality_since(&self, earlier: &Self) -> PathQuality {
@@ -112,6 +168,29 @@ mod tests {
         assert!((told.loss - 0.17).abs() < 1e-6 && (told.burst - 17.0 / 6.0).abs() < 1e-6, "{told:?}");
         assert_eq!(later.path_quality_since(&later), PathQuality { loss: 0.0, burst: 1.0, bitrate: None });
         assert_eq!(earlier.path_quality_since(&later), PathQuality { loss: 0.0, burst: 1.0, bitrate: None });
+    }
+
+    #[test]
+    fn counts_continue_after_an_earlier_stream_also_at_another_sample_rate() {
+        let earlier = AudioStatistics {
+            sample_rate: 8_000,
+            packets_lost: 5,
+            concealed_samples: 800,
+            buffered: Duration::from_secs(1),
+            ..AudioStatistics::default()
+        };
+        let now = AudioStatistics {
+            sample_rate: 48_000,
+            packets_lost: 2,
+            concealed_samples: 480,
+            ..AudioStatistics::default()
+        };
+        let all = now.after(&earlier);
+        assert_eq!((all.packets_lost, all.concealed_samples, all.buffered), (7, 5_280, Duration::ZERO));
+        let back = AudioStatistics { packets_lost: 0, concealed_samples: 0, ..earlier }.after(&now);
+        assert_eq!((back.sample_rate, back.concealed_samples), (48_000, 480), "no count goes back");
+        // A stream before its first packet has no rate of its own.
+        assert_eq!(now.after(&AudioStatistics::default()), now);
     }
 
     #[test]

@@ -54,6 +54,7 @@ fn content(identity: &Identity, call: CallId) -> Vec<u8> {
         ack_generation: 0,
         ack_candidates: 0,
         failed: false,
+        cause: None,
     };
     let from = Endpoint { did: identity.did(), device: DeviceId::from_random([1; 16]) };
     Content { from, boot: 1, seq: 1, unix_ms: 1, call, body: Body::Link(Box::new(link)) }.encode()

@@ -112,7 +112,7 @@ impl Caller {
             call,
             offer: offer.expect("an offer goes out at once"),
             key: AgreementKey::generate(&mut Random::seed_from_u64(1)),
-            reject: Body::Reject(Reject { entry, acknowledged: false }),
+            reject: Body::Reject(Reject { entry, acknowledged: false, reason: None }),
         }
     }
 
@@ -131,6 +131,9 @@ impl Caller {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            cause: None,
+            messages: None,
+            name: None,
         }
     }
 
@@ -176,6 +179,7 @@ impl Caller {
                     ack_generation: 0,
                     ack_candidates: 0,
                     failed: false,
+                    cause: None,
                 };
                 Some((Channel::Call(self.call), Body::Link(Box::new(link))))
             }

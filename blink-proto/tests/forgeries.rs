@@ -264,7 +264,7 @@ fn a_message_on_a_calls_topic_names_that_call() {
     let other = CallId::from_bytes([8; 16]);
     let reject = |call, seq| {
         let signed = blink_proto::wire::Signed { bytes: Vec::new(), signature: [0; 64] };
-        let body = Body::Reject(blink_proto::wire::Reject { entry: signed, acknowledged: false });
+        let body = Body::Reject(blink_proto::wire::Reject { entry: signed, acknowledged: false, reason: None });
         let content = Content { call, body, ..content(1, seq) }.encode();
         Forgery { content, ..Forgery::honest(keys.topic, *key.public()) }.seal_with(Some(keys.tag()))
     };

@@ -4,7 +4,10 @@ mod builder;
 mod features;
 
 pub use blink_api as api;
-pub use blink_api::{Configuration, DeviceId, Did, Endpoint, Error, ErrorKind, Registry, Result, StreamId, TrackKind};
+pub use blink_api::{
+    AudioFormat, CallTime, Configuration, DeviceId, Did, Endpoint, Error, ErrorKind, Registry, Result, RtpTime,
+    StreamId, TrackKey, TrackKind, TrackSource,
+};
 pub use blink_engine::*;
 pub use builder::{Builder, builder};
 

@@ -2,9 +2,9 @@
 
 use blink_api::{Endpoint, TrackKind};
 use blink_proto::wire::{
-    Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, CaptureReport, ChannelMessage, JoinedClaim, Link,
-    LinkRole, Member, Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen, Signed, SignedKey,
-    StaleBoot, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
+    AppMessage, Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, CaptureReport, Cause, ChannelMessage,
+    JoinedClaim, Link, LinkRole, Member, Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen,
+    Signed, SignedKey, StaleBoot, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -39,7 +39,10 @@ pub(crate) fn all(scene: &Scene) -> Vec<(&'static str, Body, Value)> {
     bodies.push(("busy", Body::Busy(Busy {}), json!({})));
     let entry = scene.reject();
     let says = json!({ "entry": signed(&entry), "acknowledged": false });
-    bodies.push(("reject", Body::Reject(Reject { entry, acknowledged: false }), says));
+    bodies.push(("reject", Body::Reject(Reject { entry, acknowledged: false, reason: None }), says));
+    let entry = scene.reject();
+    let says = json!({ "entry": signed(&entry), "acknowledged": false, "reason": 1 });
+    bodies.push(("reject by policy", Body::Reject(Reject { entry, acknowledged: false, reason: Some(1) }), says));
     for (name, replaced_by) in [("cancel", None), ("cancel with replaced_by", Some(scene.call))] {
         let cancel = Cancel {
             reason: if replaced_by.is_none() { CancelReason::Unanswered } else { CancelReason::Replaced },
@@ -68,6 +71,10 @@ pub(crate) fn all(scene: &Scene) -> Vec<(&'static str, Body, Value)> {
         let (link, says) = link(scene, sdp);
         bodies.push((name, Body::Link(Box::new(link)), says));
     }
+    let (mut failed, mut says) = link(scene, None);
+    (failed.failed, failed.cause) = (true, Some(Cause { reason: 6, ice: 3, dtls: 2 }));
+    (says["failed"], says["cause"]) = (json!(true), json!([6, 3, 2]));
+    bodies.push(("link failed", Body::Link(Box::new(failed)), says));
     bodies
 }
 
@@ -111,6 +118,18 @@ pub(crate) fn channel_messages(scene: &Scene) -> Value {
             }),
             report(stream),
         ),
+        (
+            "message",
+            json!({ "series": 5, "number": 1, "length": 5, "offset": 0, "bytes": hex(b"hello") }),
+            ChannelMessage::Message(AppMessage {
+                series: 5,
+                number: 1,
+                length: 5,
+                offset: 0,
+                bytes: b"hello".to_vec().into(),
+            }),
+        ),
+        ("message ack", json!({ "series": 5, "number": 1 }), ChannelMessage::MessageAck { series: 5, number: 1 }),
     ];
     let messages = messages
         .into_iter()
@@ -157,6 +176,9 @@ pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
         }],
         wanted: vec![StreamRequest { endpoint: alice, stream }],
         failed: None,
+        cause: None,
+        messages: None,
+        name: None,
     };
     let secret = (!entries.is_empty()).then(|| Secret(NEW_SECRET.into()));
     Member { record, entries, secret }
@@ -235,6 +257,7 @@ fn link(scene: &Scene, sdp: Option<&str>) -> (Link, Value) {
         ack_generation: acknowledges,
         ack_candidates: acknowledges,
         failed: false,
+        cause: None,
     };
     (link, says)
 }

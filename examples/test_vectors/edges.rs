@@ -220,6 +220,7 @@ pub(crate) fn descriptions(scene: &Scene) -> Value {
         ack_generation: 0,
         ack_candidates: 0,
         failed: false,
+        cause: None,
     };
     let described: Vec<_> = candidates_of(&sdp).collect();
     assert_eq!(described, [host, reflexive]);

@@ -10,6 +10,8 @@
 //! * [`servers`]: STUN and TURN servers and their error responses.
 //! * `entropy`: early seeding of the random number generator, with the feature of that name.
 //! * [`events`]: bounded event queue of a session.
+//! * [`handshake`]: reasons of failing DTLS handshakes, observed from outside the stack.
+//! * [`state_reporter`]: reports of the state of ICE and DTLS.
 //! * [`negotiation`]: offers and answers of a transport without a WebRTC stack.
 //! * [`unread`]: count of unread data-channel bytes.
 //! * [`traffic`]: packet and loss counters, send sequence numbers.
@@ -22,6 +24,7 @@ pub mod check_budget;
 #[cfg(feature = "entropy")]
 pub mod entropy;
 pub mod events;
+pub mod handshake;
 pub mod local_candidate_filter;
 #[cfg(feature = "mdns")]
 pub mod mdns;
@@ -29,5 +32,6 @@ pub mod negotiation;
 pub mod remote_candidate_filter;
 pub mod sdp;
 pub mod servers;
+pub mod state_reporter;
 pub mod traffic;
 pub mod unread;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blink_api::{
-    ChannelId, CodecName, Error, ErrorKind, Mid, Result, RtpIn, RtpOut, SessionConfig, SessionEvent, SessionEvents,
-    TrackId,
+    ChannelId, CodecName, DtlsState, Error, ErrorKind, FailureReason, IceState, Mid, Result, RtpIn, RtpOut,
+    SessionConfig, SessionEvent, SessionEvents, TrackId,
 };
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
@@ -197,6 +197,7 @@ impl State {
     /// Connects a session if all prerequisites are met, opens its channels, and sends queued
     /// messages.
     fn progress(&mut self, number: SessionNumber) {
+        self.report_checks(number);
         self.set_connected(number);
         let Some(to) = self.peers.get(&number).and_then(|peer| peer.path.as_ref()).map(|path| path.to) else { return };
         if self.is_cut(number, to) {
@@ -205,6 +206,27 @@ impl State {
         for (from, to) in [(number, to), (to, number)] {
             self.open_channels(from, to);
             self.send_waiting(from, to);
+        }
+    }
+
+    /// Reports that checks began, and whether the peer's key is the announced one.
+    fn report_checks(&mut self, number: SessionNumber) {
+        let Some(peer) = self.peers.get(&number).filter(|peer| !peer.has_newest_path()) else { return };
+        if peer.negotiation.remote().is_none() {
+            return;
+        }
+        let impostor = self.peers.values().find(|other| peer.knows_but_key(other) && other.knows_but_key(peer));
+        let impostor = impostor.filter(|other| !(peer.knows(other) && other.knows(peer))).map(|other| other.number);
+        let is_cut = impostor.is_some_and(|other| self.is_cut(number, other));
+        if let Some(peer) = self.peers.get_mut(&number) {
+            peer.report_state(IceState::Checking, DtlsState::New);
+        }
+        for number in [Some(number), impostor].into_iter().flatten().filter(|_| impostor.is_some() && !is_cut) {
+            if let Some(peer) = self.peers.get_mut(&number)
+                && peer.report_state(IceState::Connected, DtlsState::Failed)
+            {
+                peer.outbox.send(SessionEvent::Failed(FailureReason::Fingerprint));
+            }
         }
     }
 
@@ -223,6 +245,7 @@ impl State {
         for (number, path) in [(number, path), (to, back)] {
             if let Some(peer) = self.peers.get_mut(&number) {
                 peer.path = Some(path);
+                peer.report_state(IceState::Connected, DtlsState::Connected);
                 peer.outbox.send(SessionEvent::Connected);
             }
         }

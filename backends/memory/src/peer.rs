@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use blink_api::{Candidate, ChannelId, Clock, Result, RtpSink, SessionConfig};
+use blink_api::{
+    Candidate, ChannelId, Clock, DtlsState, IceState, Result, RtpSink, SessionConfig, SessionEvent, TransportState,
+};
 use blink_transport_kit::candidate;
-use blink_transport_kit::negotiation::{Local, Negotiation};
+use blink_transport_kit::negotiation::{Local, Negotiation, Remote};
 use blink_transport_kit::traffic::TrafficCounters;
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
@@ -33,6 +35,9 @@ pub(crate) struct Peer {
     candidates: VecDeque<String>,
     /// Path to the peer, with the credentials of both that it was established with.
     pub(crate) path: Option<Path>,
+
+    /// How far the session has come, as reported.
+    state: Option<TransportState>,
 
     /// Open channels, with the peer's id of each.
     pub(crate) channels: BTreeMap<ChannelId, ChannelId>,
@@ -68,6 +73,7 @@ impl Peer {
             negotiation: Negotiation::new(local, &config.audio, &config.video),
             candidates: VecDeque::new(),
             path: None,
+            state: None,
             channels: BTreeMap::new(),
             next_channel: 0,
             unsent: VecDeque::new(),
@@ -114,10 +120,24 @@ impl Peer {
     /// Returns whether this side can reach the other: it has its current description and a
     /// candidate.
     pub(crate) fn knows(&self, other: &Self) -> bool {
+        let fingerprint = |remote: &Remote| other.negotiation.local().fingerprint == remote.fingerprint;
+        self.knows_but_key(other) && self.negotiation.remote().is_some_and(fingerprint)
+    }
+
+    /// Returns whether this side reaches the other, whose key may not be the announced one.
+    pub(crate) fn knows_but_key(&self, other: &Self) -> bool {
         let Some(remote) = self.negotiation.remote() else { return false };
-        other.negotiation.local_ufrag().as_ref() == Some(&remote.ufrag)
-            && other.negotiation.local().fingerprint == remote.fingerprint
-            && self.candidates.contains(&remote.ufrag)
+        other.negotiation.local_ufrag().as_ref() == Some(&remote.ufrag) && self.candidates.contains(&remote.ufrag)
+    }
+
+    /// Reports how far the session has come; false if that is as before.
+    pub(crate) fn report_state(&mut self, ice: IceState, dtls: DtlsState) -> bool {
+        let state = TransportState::new(ice, dtls);
+        let changed = self.state.replace(state) != Some(state);
+        if changed {
+            self.outbox.send(SessionEvent::State(state));
+        }
+        changed
     }
 }
 

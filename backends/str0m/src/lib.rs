@@ -21,6 +21,7 @@ mod config;
 mod driver;
 mod dtls;
 mod gather;
+mod handshake_packets;
 mod negotiation;
 mod peer;
 mod rtp;

@@ -6,21 +6,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    Candidate, Clock, Error, ErrorKind, MediaPath, Result, RtpSink, SessionConfig, SessionEvent, TrackId, TrackKind,
+    Candidate, Clock, DtlsState, Error, ErrorKind, FailureReason, MediaPath, Result, RtpSink, SessionConfig,
+    SessionEvent, TrackId, TrackKind,
 };
 use blink_transport_kit::candidate;
 use blink_transport_kit::events::EventSender;
+use blink_transport_kit::handshake::{Direction, HandshakeObserver};
+use blink_transport_kit::state_reporter::StateReporter;
 use blink_transport_kit::traffic::SendSequence;
 use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpPendingOffer;
 use str0m::media::Mid;
 use str0m::net::{Protocol, Receive, Transmit};
 use str0m::rtp::{Extension, ExtensionMap};
-use str0m::{Event, IceConnectionState, Input, Output, Rtc};
+use str0m::{Event, IceConnectionState, Input, Output, Rtc, RtcError};
 
 use crate::channels::Channels;
 use crate::codecs::{Codecs, tag};
 use crate::config::{DtlsVersion, Str0mConfig};
+use crate::handshake_packets::{self, EarlyPacket};
 use crate::shared::Shared;
 use crate::stack_time::StackTime;
 
@@ -40,10 +44,6 @@ const ERROR_DELAY: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(60);
 /// Initial bandwidth estimate in bits per second: audio and some video.
 const FIRST_ESTIMATE: u64 = 1_000_000;
-/// Limit of DTLS packets kept from addresses that ICE has not validated yet, in total and per
-/// address: a handshake flight. Further ones are dropped and retransmitted by their sender.
-const MAX_EARLY: usize = 16;
-const MAX_EARLY_PER_SOURCE: usize = 4;
 /// Limit of remembered relayed addresses.
 const MAX_RELAYS: usize = 256;
 
@@ -71,10 +71,12 @@ pub(crate) struct Peer {
     /// ICE username fragment of the latest remote description.
     pub(crate) remote_ufrag: Option<String>,
     /// DTLS packets from addresses that ICE has not validated yet.
-    early: VecDeque<EarlyPacket>,
+    pub(crate) early: VecDeque<EarlyPacket>,
     /// Section of each received SSRC.
     pub(crate) sources: HashMap<u32, blink_api::Mid>,
     pub(crate) path: Path,
+    pub(crate) reporter: StateReporter,
+    pub(crate) handshake: HandshakeObserver,
     /// Relayed addresses of both sides.
     pub(crate) relays: HashSet<SocketAddr>,
     /// Time until which a first connection is checked at the fastest pace.
@@ -105,13 +107,6 @@ pub(crate) enum Path {
     New,
     Up,
     Lost,
-}
-
-/// DTLS packet that waits for its address to be validated.
-struct EarlyPacket {
-    source: SocketAddr,
-    local: SocketAddr,
-    data: Vec<u8>,
 }
 
 /// Next output.
@@ -179,6 +174,8 @@ impl Peer {
             early: VecDeque::new(),
             sources: HashMap::new(),
             path: Path::New,
+            reporter: StateReporter::default(),
+            handshake: HandshakeObserver::new(config.dtls.versions()),
             relays: HashSet::new(),
             fast_checks_until: None,
         }
@@ -193,10 +190,18 @@ impl Peer {
             }
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => return Step::WaitUntil(self.pace_checks(self.stack_time.back(at))),
-                Ok(Output::Transmit(datagram)) => return Step::Send(datagram),
+                Ok(Output::Transmit(datagram)) => {
+                    self.observe(Direction::Sent, &datagram.contents);
+                    return Step::Send(datagram);
+                }
                 Ok(Output::Event(event)) => self.handle_event(event),
                 Err(error) => {
                     tracing::debug!(%error, "str0m");
+                    if matches!(error, RtcError::RemoteSdp(_)) && self.path == Path::New {
+                        // The only such error after a negotiation: the certificate of the handshake
+                        // is not that of the description.
+                        self.fail(FailureReason::Fingerprint);
+                    }
                     return Step::WaitUntil(self.clock.now() + ERROR_DELAY);
                 }
             }
@@ -226,30 +231,9 @@ impl Peer {
             return self.keep_early(source, local, data);
         }
         self.handle_input(input);
+        self.observe(Direction::Received, data);
         if is_stun && !self.early.is_empty() {
             self.release_early();
-        }
-    }
-
-    /// Keeps the first DTLS flight of a peer whose check succeeded before the local one.
-    fn keep_early(&mut self, source: SocketAddr, local: SocketAddr, data: &[u8]) {
-        let of_source = self.early.iter().filter(|packet| packet.source == source).count();
-        if is_dtls(data) && self.early.len() < MAX_EARLY && of_source < MAX_EARLY_PER_SOURCE {
-            self.early.push_back(EarlyPacket { source, local, data: data.to_vec() });
-        }
-    }
-
-    /// Handles kept packets from addresses that have been validated by now.
-    fn release_early(&mut self) {
-        for packet in std::mem::take(&mut self.early) {
-            let EarlyPacket { source, local, data } = &packet;
-            let Ok(datagram) = Receive::new(Protocol::Udp, *source, *local, data) else { continue };
-            let input = Input::Receive(self.stack_now(), datagram);
-            if self.rtc.accepts(&input) {
-                self.handle_input(input);
-            } else {
-                self.early.push_back(packet);
-            }
         }
     }
 
@@ -268,13 +252,16 @@ impl Peer {
     }
 
     /// Passes input to the stack. Errors are ignored, since anyone may send an invalid datagram.
-    fn handle_input(&mut self, input: Input<'_>) {
+    pub(crate) fn handle_input(&mut self, input: Input<'_>) {
         if let Err(error) = self.rtc.handle_input(input) {
             tracing::debug!(%error, "str0m");
         }
     }
 
     fn handle_event(&mut self, event: Event) {
+        if let Event::IceConnectionStateChange(state) = &event {
+            self.reporter.set_ice(handshake_packets::ice_state(*state), &self.events);
+        }
         match event {
             Event::Connected => self.set_connected(),
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => self.set_disconnected(),
@@ -310,6 +297,7 @@ impl Peer {
 
     fn set_connected(&mut self) {
         self.path = Path::Up;
+        self.reporter.set_dtls(DtlsState::Connected, &self.events);
         self.events.send(SessionEvent::Connected);
     }
 
@@ -372,11 +360,6 @@ impl Peer {
 /// Returns whether a packet is STUN, by its first byte (RFC 7983 §7).
 fn is_stun(data: &[u8]) -> bool {
     data.first().is_some_and(|first| *first < 4)
-}
-
-/// Returns whether a packet is DTLS, by its first byte (RFC 7983 §7).
-fn is_dtls(data: &[u8]) -> bool {
-    data.first().is_some_and(|first| (20..64).contains(first))
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use blink_api::macros::async_trait;
-use blink_api::{AudioLevel, Candidate, Mid, RtpIn, RtpTime, TrackKind};
+use blink_api::{AudioLevel, Candidate, IceState, Mid, RtpIn, RtpTime, TrackKind};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
-    PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+    PeerConnectionEventHandler, RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState,
 };
 
 use crate::channels;
@@ -33,6 +34,17 @@ impl PeerConnectionEventHandler for Handler {
         if state == RTCIceGatheringState::Complete {
             self.0.report_gathering(Gathered::EndOfCandidates);
         }
+    }
+
+    async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
+        self.0.set_ice_state(match state {
+            RTCIceConnectionState::New => IceState::New,
+            RTCIceConnectionState::Checking => IceState::Checking,
+            RTCIceConnectionState::Connected | RTCIceConnectionState::Completed => IceState::Connected,
+            RTCIceConnectionState::Disconnected => IceState::Disconnected,
+            RTCIceConnectionState::Failed => IceState::Failed,
+            _ => return,
+        });
     }
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {

@@ -20,6 +20,7 @@ mod dtls_retransmit;
 mod filtered_socket;
 mod handler;
 mod negotiation;
+mod observed_socket;
 mod outgoing;
 mod packet_filter;
 mod rtx_interceptor;

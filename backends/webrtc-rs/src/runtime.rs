@@ -16,7 +16,8 @@ use webrtc::runtime::{
 
 use crate::dtls_retransmit::RetransmittingSocket;
 use crate::filtered_socket::FilteredSocket;
-use crate::packet_filter::PacketFilter;
+use crate::observed_socket::ObservedSocket;
+use crate::shared::Shared;
 
 /// Timeout of a server's name lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -45,14 +46,14 @@ pub(crate) struct SettlingRuntime {
     extra_rounds: u8,
     /// Additional rounds since the last wakeup.
     rounds: Arc<AtomicU8>,
-    packet_filter: Arc<PacketFilter>,
+    shared: Arc<Shared>,
 }
 
 impl SettlingRuntime {
-    pub(crate) fn new(packet_filter: Arc<PacketFilter>) -> Self {
-        let relays = packet_filter.servers.iter().any(|server| server.credentials.is_some());
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let relays = shared.packet_filter.servers.iter().any(|server| server.credentials.is_some());
         let extra_rounds = if relays { EXTRA_ROUNDS_RELAYED } else { EXTRA_ROUNDS };
-        Self { tokio: TokioRuntime, driver: Arc::default(), extra_rounds, rounds: Arc::default(), packet_filter }
+        Self { tokio: TokioRuntime, driver: Arc::default(), extra_rounds, rounds: Arc::default(), shared }
     }
 
     fn is_driver(&self) -> bool {
@@ -84,7 +85,8 @@ impl Runtime for SettlingRuntime {
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         // Handshakes are observed behind the filter, because a third party's message must not count
         // as a response.
-        Ok(RetransmittingSocket::wrap(FilteredSocket::wrap(self.tokio.wrap_udp_socket(socket)?, &self.packet_filter)?))
+        let filtered = FilteredSocket::wrap(self.tokio.wrap_udp_socket(socket)?, &self.shared.packet_filter)?;
+        Ok(ObservedSocket::wrap(RetransmittingSocket::wrap(filtered), &self.shared))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -106,7 +108,7 @@ impl Runtime for SettlingRuntime {
             };
             // The stack does nothing else during a lookup, hence the short timeout.
             let found = timeout(LOOKUP_TIMEOUT, self.tokio.resolve_host(&host)).await??;
-            self.packet_filter.found(&host, &found);
+            self.shared.packet_filter.found(&host, &found);
             Ok(found)
         })
     }

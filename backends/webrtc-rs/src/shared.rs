@@ -1,19 +1,22 @@
 //! State shared by the handle, the handler and the tasks of a session.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use blink_api::{
-    Candidate, ChannelId, Clock, HostCandidates, Mid, Result, RtpCodec, RtpSink, SessionConfig, SessionEvent, TrackId,
-    TrackKind,
+    Candidate, ChannelId, Clock, DtlsState, HostCandidates, IceState, Mid, Result, RtpCodec, RtpSink, SessionConfig,
+    SessionEvent, TrackId, TrackKind,
 };
 use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::events::EventSender;
+use blink_transport_kit::handshake::{Direction, DtlsVersion, HandshakeObserver};
 use blink_transport_kit::local_candidate_filter::LocalCandidateFilter;
 use blink_transport_kit::mdns::MdnsResponder;
 use blink_transport_kit::sdp::Section;
+use blink_transport_kit::state_reporter::StateReporter;
 use blink_transport_kit::traffic::{SendSequence, TrafficCounters};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
@@ -31,6 +34,9 @@ use crate::{NAME, channels};
 
 /// Time to wait for servers to respond.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Observer of handshakes: the stack negotiates DTLS 1.2 only.
+static HANDSHAKES: HandshakeObserver = HandshakeObserver::new(&[DtlsVersion::V1_2]);
 
 /// Shared state of a session.
 pub(crate) struct Shared {
@@ -50,12 +56,19 @@ pub(crate) struct Shared {
     state: Mutex<State>,
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
 /// Mutable state; locked only briefly.
 #[derive(Default)]
 pub(crate) struct State {
     /// The session is closed and every method fails.
     pub(crate) is_closed: bool,
     pub(crate) path: Path,
+    reporter: StateReporter,
     /// Gathering events deferred while a description is created, which may contain the same.
     pub(crate) deferred: Option<Vec<Gathered>>,
     pub(crate) local_candidate_filter: LocalCandidateFilter,
@@ -263,8 +276,30 @@ impl Shared {
         }
     }
 
+    pub(crate) fn set_ice_state(&self, ice: IceState) {
+        self.lock().reporter.set_ice(ice, &self.events);
+    }
+
+    /// Looks for the reason why a handshake cannot succeed in a datagram of it.
+    pub(crate) fn observe(&self, direction: Direction, datagram: &[u8]) {
+        let mut state = self.lock();
+        if state.path != Path::New {
+            return;
+        }
+        let found = HANDSHAKES.observe(direction, datagram);
+        let dtls = if found.is_some() { DtlsState::Failed } else { DtlsState::Connecting };
+        if found.is_some() || state.reporter.dtls() == DtlsState::New {
+            state.reporter.set_dtls(dtls, &self.events);
+        }
+        if let Some(reason) = found {
+            state.reporter.fail(reason, &self.events);
+        }
+    }
+
     pub(crate) fn set_connected(&self) {
-        if std::mem::replace(&mut self.lock().path, Path::Up) != Path::Up {
+        let mut state = self.lock();
+        state.reporter.set_dtls(DtlsState::Connected, &self.events);
+        if std::mem::replace(&mut state.path, Path::Up) != Path::Up {
             self.events.send(SessionEvent::Connected);
         }
     }

@@ -68,7 +68,7 @@ pub(crate) async fn open(
         .with_interceptor_registry(interceptors)
         .with_setting_engine(settings(config))
         .with_handler(handler)
-        .with_runtime(Arc::new(SettlingRuntime::new(Arc::clone(&shared.packet_filter))))
+        .with_runtime(Arc::new(SettlingRuntime::new(Arc::clone(shared))))
         .with_data_channel_send_buffer_limit(channels::SEND_BUFFER)
         .with_udp_addrs(addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect())
         .build()

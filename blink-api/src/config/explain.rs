@@ -3,6 +3,7 @@
 use figment::error::{Actual, Kind, OneOf};
 
 use super::layers;
+use crate::nearest::did_you_mean;
 use crate::{Error, ErrorKind};
 
 /// Keys whose values are passwords.
@@ -66,8 +67,14 @@ fn may_hold_secrets(key: &str) -> bool {
 /// Message with the refused value. figment encloses alternatives in backticks twice.
 fn with_value(kind: &Kind) -> String {
     match kind {
-        Kind::UnknownVariant(found, known) => format!("unknown variant: found `{found}`, expected {}", OneOf(known)),
-        Kind::UnknownField(found, known) => format!("unknown field: found `{found}`, expected {}", OneOf(known)),
+        Kind::UnknownVariant(found, known) => {
+            let nearest = did_you_mean(found, known.iter().copied());
+            format!("unknown variant: found `{found}`, expected {}{nearest}", OneOf(known))
+        }
+        Kind::UnknownField(found, known) => {
+            let nearest = did_you_mean(found, known.iter().copied());
+            format!("unknown field: found `{found}`, expected {}{nearest}", OneOf(known))
+        }
         kind => kind.to_string(),
     }
 }

@@ -5,6 +5,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 
 use super::explain::one_line;
+use crate::nearest::did_you_mean;
 use crate::{Error, ErrorKind, Result};
 
 /// Values with the name of their source.
@@ -62,7 +63,9 @@ impl Layer {
             let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
             let Some(inner) = known.get(name) else {
                 let names: Vec<_> = known.keys().map(String::as_str).collect();
-                return Err(Error::new(ErrorKind::Invalid, format!("unknown key; known here: {}", names.join(", ")))
+                let nearest = did_you_mean(name, names.iter().copied());
+                let known = names.join(", ");
+                return Err(Error::new(ErrorKind::Invalid, format!("unknown key; known here: {known}{nearest}"))
                     .with("key", key)
                     .with("set in", &self.metadata.name));
             };

@@ -12,12 +12,14 @@ use super::path::optional_path;
 use super::quality::QualitySettings;
 use super::recording::RecordingSettings;
 use super::ui_settings::UiSettings;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, display_name};
 
 /// Settings of the engine: every key outside the sections of backends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
+    /// Name of the user, which participants of the same call see; absent: none.
+    pub name: Option<String>,
     /// Name of the transport; optional where one is registered.
     pub transport: Option<String>,
     /// Name of the signaling backend; optional where one is registered.
@@ -64,6 +66,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            name: None,
             transport: None,
             signaling: None,
             codec: Vec::new(),
@@ -86,6 +89,12 @@ impl Default for Settings {
 
 impl Settings {
     pub(super) fn check(&self) -> Result<()> {
+        if let Some(name) = &self.name
+            && display_name(name).as_ref() != Some(name)
+        {
+            let error = "a name has 1 to 64 characters that are seen, and single spaces between words";
+            return Err(Error::new(ErrorKind::Invalid, error).with("key", "name"));
+        }
         self.ice.check()?;
         self.recording.check()?;
         self.call.check()?;

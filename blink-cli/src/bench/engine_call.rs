@@ -87,8 +87,11 @@ async fn within<T>(events: &mut Events, what: &str, mut wanted: impl FnMut(&Even
     let waiting = async {
         loop {
             match events.next().await {
-                Some(EventItem::Event(Event::CallEnded { reason, .. })) => {
-                    return Err(Failure::call(format!("{what}: the call ended: {}", crate::event_text::ended(reason))));
+                Some(EventItem::Event(Event::CallEnded { reason, failure, .. })) => {
+                    return Err(Failure::call(format!(
+                        "{what}: the call ended: {}",
+                        crate::event_text::ended_because(reason, failure.as_ref())
+                    )));
                 }
                 Some(EventItem::Event(event)) => {
                     if let Some(found) = wanted(&event) {

@@ -91,6 +91,13 @@ impl Executor {
                 );
             }
             Command::Volume { who, volume } => blink.set_volume(self.participant(who).await?, *volume).await?,
+            Command::Message { message, who } => {
+                let message = match who {
+                    Some(who) => blink.send_message(self.participant(who).await?, message.as_str()).await?,
+                    None => blink.send_message_to_all(message.as_str()).await?,
+                };
+                return Ok(Reply::Sent { message });
+            }
             Command::Add { people } => self.add(people).await?,
             Command::Remove { who } => blink.remove_participant(self.did(who)?).await?,
             Command::Devices {} => return Ok(Reply::Devices { devices: blink.devices().await? }),

@@ -1,7 +1,9 @@
 //! Replies to commands, as text and JSON.
 
 use blink_api::{CallId, DeviceId, Did, RecordingId, StreamId};
-use blink_engine::{CallSnapshot, Device, HistoryEntry, ParticipantStatistics, ParticipantStatus, StreamInfo};
+use blink_engine::{
+    CallSnapshot, Device, HistoryEntry, MessageId, ParticipantStatistics, ParticipantStatus, StreamInfo,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -40,6 +42,11 @@ pub(crate) enum Reply {
     Recording {
         /// The recording.
         recording: RecordingId,
+    },
+    /// A message is sent.
+    Sent {
+        /// Its number, in `message_lost`.
+        message: MessageId,
     },
     /// A stream is offered.
     Offering {
@@ -127,7 +134,7 @@ impl Reply {
             }
             Self::Devices { devices } => devices.iter().filter_map(device_lines::text).collect(),
             Self::DeviceChosen { device, name } => vec![format!("{device}: `{name}`")],
-            Self::Recording { .. } => Vec::new(),
+            Self::Recording { .. } | Self::Sent { .. } => Vec::new(),
             Self::Offering { stream } => vec![format!("offering the stream {stream}")],
             Self::State(state) => state.words(names),
             Self::Statistics { participants } => participants.iter().map(|figures| path(figures, names)).collect(),
@@ -154,6 +161,11 @@ impl State {
         let flags: Vec<_> = flags.iter().filter(|(is, _)| *is).map(|(_, flag)| *flag).collect();
         let flags = if flags.is_empty() { String::new() } else { format!(", {}", flags.join(", ")) };
         let mut lines = vec![format!("you are {}{flags}", self.did)];
+        let mut names = names.clone();
+        for person in self.calls.iter().flat_map(|call| &call.participants) {
+            person.name.iter().for_each(|name| names.claim(person.did, name));
+        }
+        let names = &names;
         for call in &self.calls {
             let state = serde_json::to_value(call.state).unwrap_or_default();
             lines.push(format!("{}: {}", describe(call, names), state.as_str().unwrap_or("unknown")));

@@ -27,7 +27,7 @@ const fn word(
 }
 
 /// All words, in the order of the help.
-pub(crate) const VOCABULARY: [Word; 24] = [
+pub(crate) const VOCABULARY: [Word; 25] = [
     word("call", &["dial"], "NAME|INVITE|DID[@ADDRESS] …", "call people", |text| {
         people(text).map(|people| Command::Call { people })
     }),
@@ -44,6 +44,9 @@ pub(crate) const VOCABULARY: [Word; 24] = [
     word("deafen", &[], "", "stop playing the others", |text| none(text, Command::Deafen {})),
     word("undeafen", &[], "", "play the others again", |text| none(text, Command::Undeafen {})),
     word("volume", &["gain", "v"], "NAME|DID 0.5", "set the volume of a participant, 0 to 4", volume),
+    word("message", &["msg", "say"], "TEXT", "send a message to all in the call", |text| {
+        some(text).map(|message| Command::Message { message, who: None })
+    }),
     word("add", &["a", "invite"], "NAME|INVITE|DID[@ADDRESS] …", "add people to the call", |text| {
         people(text).map(|people| Command::Add { people })
     }),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use blink_api::PathFailure;
 use blink_engine::{
     Blink, Call, CallConfig, EndReason, Event, EventItem, Events, ParticipantStatistics, RecordingRequest,
 };
@@ -139,7 +140,7 @@ struct SideProgress {
     rings: bool,
     joined: Option<Instant>,
     heard: Option<Instant>,
-    ended: Option<EndReason>,
+    ended: Option<(EndReason, Option<PathFailure>)>,
     /// The files of its recording are complete.
     recorded: bool,
 }
@@ -178,8 +179,12 @@ impl<'a> Monitor<'a> {
                 }
             }
             let ended = self.seen.sides.iter().find_map(|side| side.ended).filter(|_| !reached(&self.seen));
-            if let Some(reason) = ended.filter(|reason| !matches!(reason, EndReason::Left | EndReason::RemoteLeft)) {
-                return Err(Failure::call(format!("{what}: the call ended: {}", crate::event_text::ended(reason))));
+            let is_wanted = |reason| matches!(reason, EndReason::Left | EndReason::RemoteLeft);
+            if let Some((reason, failure)) = ended.filter(|(reason, _)| !is_wanted(*reason)) {
+                return Err(Failure::call(format!(
+                    "{what}: the call ended: {}",
+                    crate::event_text::ended_because(reason, failure.as_ref())
+                )));
             }
         }
         Ok(())
@@ -195,8 +200,11 @@ impl<'a> Monitor<'a> {
                 event = self.events.recv() => self.take(event)?,
                 () = &mut end => return Ok(()),
             }
-            if let Some(reason) = self.seen.sides.iter().find_map(|side| side.ended) {
-                return Err(Failure::call(format!("the call was interrupted: {}", crate::event_text::ended(reason))));
+            if let Some((reason, failure)) = self.seen.sides.iter().find_map(|side| side.ended) {
+                return Err(Failure::call(format!(
+                    "the call was interrupted: {}",
+                    crate::event_text::ended_because(reason, failure.as_ref())
+                )));
             }
         }
     }
@@ -230,7 +238,7 @@ impl SideProgress {
             Event::IncomingCall { .. } => self.rings = true,
             Event::ParticipantJoined { .. } => _ = self.joined.get_or_insert(at),
             Event::MediaStarted { .. } => _ = self.heard.get_or_insert(at),
-            Event::CallEnded { reason, .. } => self.ended = Some(*reason),
+            Event::CallEnded { reason, failure, .. } => self.ended = Some((*reason, *failure)),
             Event::RecordingStopped { .. } => self.recorded = true,
             _ => {}
         }

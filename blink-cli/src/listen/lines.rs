@@ -56,7 +56,9 @@ impl Listener<'_> {
             Err(error) => return Some(Reply::Refused { error: one_line(&error.to_string()) }),
         };
         match (&request.command, &reply) {
-            (Command::ReloadContacts {}, _) => self.names = self.executor.names(),
+            (Command::ReloadContacts {}, _) => {
+                self.names = self.executor.names().with_claims_of(&self.names);
+            }
             (_, Reply::Calling { call, .. }) => self.follow(*call).await,
             (Command::Answer { .. } | Command::Join { call: Some(_) }, _) => {
                 if let Ok(Some(current)) = self.blink.current_call().await {

@@ -26,6 +26,8 @@ pub(super) enum Action {
     Deafen(bool),
     /// Sets a participant's volume.
     Volume(Endpoint, f32),
+    /// Sends a message to all participants.
+    Message(String),
     /// Chooses the microphone (source) or the speaker (sink).
     Choose(DeviceDirection, String),
     /// Starts to record the call, with these names of participants.

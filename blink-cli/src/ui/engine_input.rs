@@ -18,8 +18,12 @@ const GUARD: Duration = Duration::from_millis(500);
 impl State {
     /// Handles an event. The caller passes a snapshot afterwards.
     pub(super) fn on_event(&mut self, event: &Event) -> Vec<Action> {
-        if let Some(words) = words(event, &self.names) {
-            self.notice(words);
+        self.names.on_event(event);
+        match (event, words(event, &self.names)) {
+            // Two equal messages are two.
+            (Event::MessageReceived { .. }, Some(words)) => self.add_notice(words),
+            (_, Some(words)) => self.notice(words),
+            (_, None) => {}
         }
         match event {
             Event::MissedCall { .. } => {
@@ -51,6 +55,7 @@ impl State {
 
     /// Takes the engine's state.
     pub(super) fn on_snapshot(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Action> {
+        self.names.on_snapshot(snapshot);
         let calls: Vec<_> = snapshot.calls.iter().map(CallView::from).collect();
         self.take(calls, now, (snapshot.muted, snapshot.deafened, snapshot.recording));
         self.streams.clone_from(&snapshot.streams);

@@ -119,6 +119,7 @@ impl State {
             KeyCode::Char('-') | KeyCode::Left => self.change_volume(-1),
             KeyCode::Char('a') => self.ask(Question::Add),
             KeyCode::Char('o') => self.ask(Question::OfferStream),
+            KeyCode::Char('t') => self.ask(Question::Message),
             code => scroll(&mut self.selected.person, people, code),
         }
     }
@@ -243,6 +244,7 @@ impl State {
                 let kind = if text.starts_with("clip:") { TrackKind::Video } else { TrackKind::Audio };
                 vec![Action::OfferStream(kind, text.to_owned())]
             }
+            Question::Message => vec![Action::Message(text.to_owned())],
             Question::Device(direction) => vec![Action::Choose(direction, text.to_owned())],
         }
     }

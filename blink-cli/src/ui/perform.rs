@@ -110,6 +110,7 @@ impl Workshop {
             Action::Mute(muted) => blink.set_muted(muted).await?,
             Action::Deafen(deafened) => blink.set_deafened(deafened).await?,
             Action::Volume(endpoint, volume) => blink.set_volume(endpoint, volume).await?,
+            Action::Message(text) => drop(blink.send_message_to_all(text).await?),
             Action::Choose(direction, name) => return self.choose(direction, name).await,
             Action::Record(names) => self.record(names).await?,
             // The event names the files.

@@ -27,6 +27,8 @@ pub(super) enum Question {
     RemoveContact,
     /// Whether the selected contact's safety words are the same on the other side.
     Verify,
+    /// Message to all participants.
+    Message,
     /// Source of a stream to offer.
     OfferStream,
     /// Name of a device that takes a parameter.
@@ -55,6 +57,7 @@ impl Question {
             Self::AddContact => "Add contact (NAME then invite, DID or DID@ADDRESS):",
             Self::RemoveContact => "Remove the selected contact? Type yes:",
             Self::Verify => "Does the other side see the same words? Type yes:",
+            Self::Message => "Message to all:",
             Self::OfferStream => "Offer a stream (clip:vp8, clip:h264, clip:FILE, wav:FILE, speech):",
             Self::Device(DeviceDirection::Source) => "Microphone:",
             Self::Device(_) => "Speaker:",

@@ -224,8 +224,13 @@ impl State {
     pub(super) fn notice(&mut self, text: impl Into<String>) {
         let text = text.into();
         if self.notices.back() != Some(&text) {
-            self.notices.push_back(text);
+            self.add_notice(text);
         }
+    }
+
+    /// Adds a notice for the user, also one that repeats the last one.
+    pub(super) fn add_notice(&mut self, text: String) {
+        self.notices.push_back(text);
         while self.notices.len() > NOTICES {
             self.notices.pop_front();
         }
@@ -233,7 +238,7 @@ impl State {
 
     /// Replaces the contacts, and the names that all texts use.
     pub(super) fn set_contacts(&mut self, contacts: Contacts) {
-        self.names = Names::default();
+        self.names = Names::default().with_claims_of(&self.names);
         for contact in contacts.iter() {
             self.names.add(contact.did, &contact.name);
         }

@@ -156,6 +156,42 @@ fn incompatible_sides_are_refused_before_the_start() {
 }
 
 #[test]
+fn settings_that_cannot_work_are_refused_at_the_start_with_what_was_meant() {
+    let directory = tempfile::tempdir().unwrap();
+    for (setting, words) in [
+        ("transport=memory", &["`memory`", "no call could come or go", "str0m", "key=transport"][..]),
+        ("signaling=memory", &["`memory`", "no call could come or go", "libp2p", "key=signaling"]),
+        ("transport=strom", &["did you mean `str0m`?"]),
+        ("transports.strom.dtls=1.3", &["did you mean `str0m`?", "key=transports.strom"]),
+        ("transports.str0m.dtls=1.4", &["`1.2`, `1.3` or `auto`", "key=transports.str0m.dtls"]),
+        ("call.fron=known", &["did you mean `from`?", "key=call.fron"]),
+        ("call.from=knwon", &["did you mean `known`?", "key=call.from"]),
+        ("call.from=known", &["no call would ever ring"]),
+        ("call.ring_time=5", &["a duration", "key=call.ring_time"]),
+        ("ice.relay_only=maybe", &["a boolean", "key=ice.relay_only"]),
+        ("ice.relay_only=true", &["turn:", "key=ice.relay_only"]),
+        ("ice.interfaces=[eth99]", &["eth99", "none of the configured interfaces exists", "key=ice.interfaces"]),
+    ] {
+        for command in [&["listen"][..], &["call", DID]] {
+            // Only those who are called need people whom they know.
+            if setting != "call.from=known" || command[0] == "listen" {
+                refused(directory.path(), &[command, &["--ephemeral", "--set", setting]].concat(), words);
+            }
+        }
+    }
+}
+
+/// The documented value is a number on a command line.
+#[test]
+fn dtls_versions_are_taken_as_documented() {
+    let directory = tempfile::tempdir().unwrap();
+    for version in ["1.2", "1.3", "auto"] {
+        let ended = run(directory.path(), &["config", "--json", "--set", &format!("transports.str0m.dtls={version}")]);
+        assert_eq!(ended.status, 0, "{ended:?}");
+    }
+}
+
+#[test]
 fn invalid_addresses_are_named() {
     let directory = tempfile::tempdir().unwrap();
     refused(directory.path(), &["call", &format!("{DID}@somewhere")], &["somewhere"]);

@@ -9,6 +9,7 @@ mod input;
 mod inspect_command;
 mod interrupts;
 mod logs;
+mod message_command;
 mod metrics_of_calls;
 mod node_command;
 mod people_command;

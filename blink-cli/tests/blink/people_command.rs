@@ -188,7 +188,7 @@ fn nobody_with_this_did_is_told_within_seconds() {
     let mut caller = crate::call_command::call(directory.path(), &[&other, "--set", "call.ring_time=8s"]);
     assert!(caller.event("not_found")["at_ms"].is_null());
     let ended = caller.end();
-    assert!(ended.status == 1 && ended.errors.contains("nobody with this DID answers there"), "{ended:?}");
+    assert!(ended.status == 1 && ended.errors.contains("no one with this DID answers there"), "{ended:?}");
     bob.interrupt();
     bob.end();
 }

@@ -1,6 +1,7 @@
 //! Media of the current call: microphone, playback and streams.
 
-use blink_api::{Endpoint, Result, StreamId};
+use blink_api::{Endpoint, Error, ErrorKind, Result, StreamId};
+use blink_media::MAX_VOLUME;
 
 use super::Blink;
 use crate::call_config::{RequestedStream, StreamConfig};
@@ -103,11 +104,18 @@ impl Blink {
     /// default. Kept when the participant leaves and rejoins.
     ///
     /// # Errors
-    /// [`Closed`](blink_api::ErrorKind::Closed).
+    /// [`Invalid`](ErrorKind::Invalid) for a volume out of range or not a number, and for this
+    /// device, which is not played; [`Closed`](ErrorKind::Closed).
     ///
     /// # Cancellation
     /// As all commands.
     pub async fn set_volume(&self, participant: Endpoint, volume: f32) -> Result<()> {
+        if !(0.0..=MAX_VOLUME).contains(&volume) {
+            return Err(Error::new(ErrorKind::Invalid, "a volume is from 0 to 4").with("volume", volume));
+        }
+        if participant == self.endpoint() {
+            return Err(Error::new(ErrorKind::Invalid, "this device does not play itself, so it has no volume"));
+        }
         self.ask(|reply| Command::SetVolume { participant, volume, reply }).await
     }
 }

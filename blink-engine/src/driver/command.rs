@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, DeviceDirection, Did, Endpoint, RecordingId, RecordingReport, Result, StreamId};
+use blink_api::{
+    CallId, DeviceDirection, Did, Endpoint, RecordingId, RecordingReport, RejectReason, Result, StreamId, TrackKey,
+};
 use tokio::sync::oneshot;
 
+use crate::audio_frames::AudioFrames;
 use crate::call_config::{CallConfig, RequestedStream, StreamConfig};
 use crate::handle::Call;
 use crate::recording_request::RecordingRequest;
 use crate::statistics::ParticipantStatistics;
-use blink_proto::call::{Device, HistoryEntry, Presence, Snapshot};
+use blink_proto::call::{Device, HistoryEntry, MessageId, Presence, Snapshot};
 use blink_proto::secure::SecurityCounters;
 
 /// A command and where its answer goes.
@@ -17,12 +20,14 @@ pub(crate) enum Command {
     Offer { people: Vec<Did>, config: CallConfig, reply: oneshot::Sender<Result<Call>> },
     Answer { call: CallId, reply: oneshot::Sender<Result<Call>> },
     Handle { call: CallId, reply: oneshot::Sender<Result<Call>> },
-    Reject { call: CallId, reply: oneshot::Sender<Result<()>> },
+    Reject { call: CallId, reason: RejectReason, reply: oneshot::Sender<Result<()>> },
     Leave { reply: oneshot::Sender<Result<()>> },
     Add { did: Did, reply: oneshot::Sender<Result<()>> },
     Remove { did: Did, reply: oneshot::Sender<Result<()>> },
     SetMuted { muted: bool, reply: oneshot::Sender<()> },
     SetDeafened { deafened: bool, reply: oneshot::Sender<()> },
+    SendMessage { to: Option<Endpoint>, message: Vec<u8>, reply: oneshot::Sender<Result<MessageId>> },
+    AudioFrames { track: TrackKey, reply: oneshot::Sender<Result<AudioFrames>> },
     SetVolume { participant: Endpoint, volume: f32, reply: oneshot::Sender<()> },
     SetRecording { recording: bool, reply: oneshot::Sender<Result<()>> },
     Devices { reply: oneshot::Sender<Result<Vec<Device>>> },

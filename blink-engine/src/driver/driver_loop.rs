@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent};
+use blink_api::{CallId, Error, ErrorKind, FailureReason, Result, SignalingEvent};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::alarm::Alarm;
+use super::audio_taps::AudioTaps;
 use super::command::Command;
 use super::device_watch;
 use super::level_channel::level_channel;
@@ -66,6 +67,7 @@ pub(crate) struct Driver {
     pub(super) openings: Openings,
     pub(super) streams: Streams,
     pub(super) recordings: Recordings,
+    pub(super) audio_taps: AudioTaps,
     random: ChaCha8Rng,
     store_writer: StoreWriter,
     /// Why the engine stopped by itself, if it did.
@@ -106,6 +108,7 @@ impl Driver {
             openings: Openings::default(),
             streams: Streams::default(),
             recordings: Recordings::new(&parts),
+            audio_taps: AudioTaps::default(),
             random: parts.random(RandomUse::Streams),
             store_writer: StoreWriter::start(store, &events),
             stopped,
@@ -206,6 +209,7 @@ impl Driver {
             Report::Devices(host, devices) => self.handle_devices(host, devices),
             Report::DeviceChanged(host, change) => self.handle_device_change(host, change),
             Report::DevicesListed(result) => self.handle_device_list(result),
+            Report::FramesDropped(participant, stream) => self.close_unread(participant, stream),
             Report::Retired(device) => self.dispose(device),
         }
     }
@@ -284,7 +288,10 @@ impl Driver {
                 Output::SetStreamFlow { session, stream, direction, active } => {
                     self.change_stream(session, stream, direction, active).await;
                 }
-                Output::EndStream(track) => self.streams.remove_requested(track),
+                Output::EndStream(track) => {
+                    self.streams.remove_requested(track);
+                    self.audio_taps.end(|tapped| *tapped == track);
+                }
                 Output::CloseSession { session } => {
                     if let Some(handle) = self.sessions.remove(&session) {
                         self.closing.retain_mut(|closing| closing.try_recv() == Err(TryRecvError::Empty));
@@ -312,7 +319,10 @@ impl Driver {
         let Some(handle) = self.sessions.get(&session) else { return };
         work(handle);
         if handle.is_stuck() {
-            self.machine.handle(now(&self.parts), Input::Session { session, event: SessionInput::Failed });
+            self.machine.handle(
+                now(&self.parts),
+                Input::Session { session, event: SessionInput::Failed(FailureReason::SessionEnded) },
+            );
         }
     }
 
@@ -320,6 +330,7 @@ impl Driver {
         self.telemetry.on_event(self.parts.clock.now(), &event);
         match event {
             Event::CallReplaced { old, new } => self.handles.replace(old, new),
+            Event::ParticipantLeft { participant, .. } => self.audio_taps.end(|track| track.endpoint == participant),
             Event::CallJoined { call } => self.start_automatic_recording(call),
             _ => {}
         }

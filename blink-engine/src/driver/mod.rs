@@ -30,6 +30,7 @@
 //! | threads | `worker_host`, `media_threads` |
 
 mod alarm;
+mod audio_taps;
 mod call_metrics;
 pub(crate) mod command;
 mod device_choice;
@@ -42,6 +43,7 @@ mod device_watch;
 mod devices;
 pub(crate) mod driver_loop;
 mod epoch;
+mod event_log;
 pub(crate) mod frames;
 mod level_channel;
 mod media;
@@ -61,6 +63,7 @@ mod rtp_input;
 mod send_rtp;
 mod session;
 mod session_command;
+mod session_failure;
 mod session_metrics;
 mod spans;
 mod store_writer;

@@ -84,6 +84,12 @@ impl Recordings {
         }
     }
 
+    /// Id of a further tap.
+    pub(super) fn next_tap(&mut self) -> TapId {
+        self.next_tap += 1;
+        TapId(self.next_tap)
+    }
+
     /// Waits for the next step; `None` without any. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<RecordingProgress> {
         loop {
@@ -246,8 +252,7 @@ impl Driver {
         let worker = RecorderWorker::new(recorder.to_owned(), recording, queue, call.clone(), self.reports.clone());
         let (commands, waiting) = mpsc::channel(1);
         self.parts.workers.spawn_dedicated("blink-recorder", worker, waiting, self.parts.clock.clone())?;
-        self.recordings.next_tap += 1;
-        let id = TapId(self.recordings.next_tap);
+        let id = self.recordings.next_tap();
         Ok((Writer { recorder: recorder.to_owned(), tap: id, commands, has_failed: false }, tap))
     }
 

@@ -1,6 +1,6 @@
 //! Reports: what reaches the driver beside commands of the user and openings of devices.
 
-use blink_api::{Delivery, DeviceChange, DeviceInfo, Result, Topic};
+use blink_api::{Delivery, DeviceChange, DeviceInfo, Endpoint, Result, StreamId, Topic};
 use blink_media::{MediaEvent, RetiredDevice};
 use blink_proto::call::{Device, SessionId, SessionInput};
 
@@ -29,6 +29,8 @@ pub(crate) enum Report {
     DeviceChanged(usize, DeviceChange),
     /// The devices of all hosts.
     DevicesListed(Result<Vec<Device>>),
+    /// The frames of a requested stream were dropped.
+    FramesDropped(Endpoint, StreamId),
     /// A device that the media no longer uses, to be closed.
     Retired(RetiredDevice),
 }

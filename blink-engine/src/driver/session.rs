@@ -21,6 +21,7 @@ use super::report::Report;
 use super::report_messages::{capture_from_wire, section_from_wire};
 use super::rtp_input::Liveness;
 use super::session_command::SessionCommand;
+use super::session_failure::{SessionFailure, SuspectedFailure};
 use super::session_metrics::SessionMetrics;
 use blink_media::{AnnouncedSection, MediaCommand, NegotiatedSection, PathId};
 use blink_proto::call::{Negotiation, STREAM_SECTIONS, SessionId, SessionInput};
@@ -67,9 +68,9 @@ impl SessionHandle {
         };
         let work = async move {
             let mut reporter = Reporter::new(id, reports, task.clock.now());
-            if let Err(error) = task.run(queue, &mut reporter).await {
-                tracing::warn!(%error, "a session failed");
-                reporter.session(SessionInput::Failed).await;
+            if let Err(SessionFailure { reason, error }) = task.run(queue, &mut reporter).await {
+                tracing::warn!(%reason, %error, "a session failed");
+                reporter.session(SessionInput::Failed(reason)).await;
             }
         };
         tokio::spawn(work.instrument(span));
@@ -159,7 +160,11 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self, mut queue: mpsc::Receiver<SessionCommand>, reporter: &mut Reporter) -> Result<()> {
+    async fn run(
+        self,
+        mut queue: mpsc::Receiver<SessionCommand>,
+        reporter: &mut Reporter,
+    ) -> Result<(), SessionFailure> {
         let Self { id, remote, transport, clock, media, .. } = &self;
         let video = transport.capabilities().video;
         let rtp = media.rtp_sink(*id, clock.clone(), reporter.liveness.clone());
@@ -168,7 +173,7 @@ impl Task {
             .with_audio(media.audio().rtp())
             .with_video(if video { media.payload_formats().codecs() } else { Vec::new() })
             .with_participant(remote.did);
-        let (session, mut events) = transport.open(config).await?;
+        let (session, mut events) = transport.open(config).await.map_err(SessionFailure::at_opening)?;
         let session: Arc<dyn Session> = Arc::from(session);
         let tracks = add_tracks(&*session, video).await?;
         if self.is_offerer {
@@ -186,6 +191,7 @@ impl Task {
             channel: None,
             unsent: VecDeque::new(),
             rates: ChannelRates::new(clock.now()),
+            suspected: SuspectedFailure::default(),
         };
         let mut metrics = SessionMetrics::new(session.clone(), media.clone(), *id, *remote);
         let closing = open.serve(&mut queue, &mut events, &**clock, reporter, &mut metrics).await;
@@ -230,6 +236,7 @@ struct OpenSession {
     /// Budgets of the other end's messages on the data channel. The machine counts the same over
     /// all sessions of a participant.
     rates: ChannelRates,
+    suspected: SuspectedFailure,
 }
 
 impl OpenSession {
@@ -241,7 +248,7 @@ impl OpenSession {
         clock: &dyn Clock,
         reporter: &mut Reporter,
         metrics: &mut SessionMetrics,
-    ) -> Result<Option<oneshot::Sender<()>>> {
+    ) -> Result<Option<oneshot::Sender<()>>, SessionFailure> {
         loop {
             tokio::select! {
                 () = metrics.due() => metrics.sample().await,
@@ -255,10 +262,11 @@ impl OpenSession {
                 },
                 event = events.recv() => match event {
                     None | Some(SessionEvent::Closed) => {
-                        return Err(Error::new(ErrorKind::Closed, "the session ended by itself"));
+                        return Err(Error::new(ErrorKind::Closed, "the session ended by itself").into());
                     }
                     Some(event) => self.handle(event, clock, reporter).await,
                 },
+                failure = self.suspected.settled() => return Err(failure),
             }
         }
     }
@@ -306,7 +314,10 @@ impl OpenSession {
             SessionEvent::LocalCandidate(candidate) => {
                 reporter.session(SessionInput::Candidate { attribute: candidate.attribute }).await;
             }
+            SessionEvent::State(state) => reporter.session(SessionInput::State(state)).await,
+            SessionEvent::Failed(reason) => self.suspected.report(reason),
             SessionEvent::Connected => {
+                self.suspected.withdraw();
                 self.pass_on_sections().await;
                 reporter.session(SessionInput::Connected).await;
             }

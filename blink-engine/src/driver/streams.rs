@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use blink_api::{CodecName, Endpoint, StreamId, TrackKey, TrackKind, TrackSource};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::frames::{FrameQueue, Frames, MAX_FRAMES};
 use blink_media::StreamSink;
@@ -42,8 +42,9 @@ impl Streams {
         self.offered.remove(stream)
     }
 
-    /// Requests a stream. Returns its frames, if it is one of video.
-    pub(super) fn request(&mut self, from: Endpoint, info: &StreamInfo) -> Option<Frames> {
+    /// Requests a stream. Returns its frames, if it is one of video, and what ends when the user
+    /// drops them.
+    pub(super) fn request(&mut self, from: Endpoint, info: &StreamInfo) -> Option<(Frames, oneshot::Receiver<()>)> {
         let (sink, frames) = match info.kind {
             TrackKind::Audio => (RequestedSink::Audio, None),
             TrackKind::Video => {
@@ -56,6 +57,14 @@ impl Streams {
         frames
     }
 
+    /// Whether a stream is requested whose frames no one reads any longer.
+    pub(super) fn is_unread(&self, from: Endpoint, stream: StreamId) -> bool {
+        match self.requested.get(&(from, stream)) {
+            Some(RequestedSink::Video(_, frames)) => frames.0.is_closed(),
+            _ => false,
+        }
+    }
+
     /// The sink of a requested stream, for one session that it is received on.
     pub(super) fn sink(&self, from: Endpoint, stream: StreamId) -> Option<StreamSink> {
         Some(match self.requested.get(&(from, stream))? {
@@ -64,6 +73,16 @@ impl Streams {
                 StreamSink::Video { codec: codec.clone(), frames: Box::new(frames.clone()) }
             }
         })
+    }
+
+    /// Name of the source of an offered stream.
+    pub(super) fn source_of(&self, stream: &StreamId) -> Option<&str> {
+        self.offered.get(stream).map(String::as_str)
+    }
+
+    /// Whether an audio stream of a participant is requested.
+    pub(super) fn has_requested_audio(&self, from: Endpoint, stream: StreamId) -> bool {
+        matches!(self.requested.get(&(from, stream)), Some(RequestedSink::Audio))
     }
 
     /// A stream is no longer requested; its frames end.

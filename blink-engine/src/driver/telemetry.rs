@@ -19,7 +19,7 @@ impl Telemetry {
     /// Logs an event in the span of its call, and counts it.
     pub(super) fn on_event(&mut self, now: Instant, event: &Event) {
         let span = event.call().map_or_else(Span::none, |call| self.spans.of_call(call));
-        span.in_scope(|| tracing::debug!(event = event.name()));
+        span.in_scope(|| super::event_log::log(event));
         self.metrics.on_event(now, event);
     }
 

@@ -223,6 +223,9 @@ impl AudioSender {
                 context.outputs.push_back(MediaOutput::Event(MediaEvent::SpeakingWhileMuted));
             }
         }
+        if capture.take_ended() {
+            context.outputs.push_back(MediaOutput::Event(MediaEvent::SourceEnded(self.track)));
+        }
         self.retire(context.outputs);
     }
 

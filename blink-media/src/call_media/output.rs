@@ -95,6 +95,8 @@ pub enum MediaEvent {
     MicrophoneUnusable(Error),
     /// The microphone or speaker of this opening failed. Silence takes its place.
     DeviceLost(OpenId, Error),
+    /// The source of the microphone or of an offered stream came to its end: silence follows.
+    SourceEnded(TrackKey),
     /// The source of an offered stream failed.
     SourceLost(StreamId, Error),
 }

@@ -18,7 +18,7 @@ use super::send_track::SendTrack;
 use super::video_receiver::VideoReceiver;
 use crate::quality_monitor::QualityChange;
 use crate::rate::AudioDemand;
-use crate::statistics::AudioStatistics;
+use crate::statistics::{AudioStatistics, ReceivedVideo};
 use crate::unwrap::SequenceUnwrapper;
 
 /// Packets that are held until the path is verified (640 ms of audio), so that the first word is
@@ -49,6 +49,8 @@ pub(super) struct Path {
     /// Packets from before the path was verified; `None` once it is.
     held: Option<VecDeque<RtpIn>>,
     unannounced: VecDeque<RtpIn>,
+    /// The other end was told when the first of what is sent was captured.
+    pub(super) captures_told: bool,
     pub(super) feedback: PathFeedback,
     pub(super) quality: PathQuality,
 }
@@ -127,6 +129,7 @@ impl Path {
             decoded_with: BTreeMap::new(),
             held: Some(VecDeque::new()),
             unannounced: VecDeque::new(),
+            captures_told: false,
             feedback: PathFeedback::new(now),
             quality: PathQuality::new(quality),
         })
@@ -298,6 +301,26 @@ impl Path {
             let (mid, _) = mids.iter().find(|(_, incoming)| incoming.stream == *stream)?;
             Some((mid, *stream, &mut **receiver))
         })
+    }
+
+    /// Interarrival jitter of the participant's microphone; `None` before its first packet.
+    pub(super) fn microphone_jitter(&self) -> Option<Duration> {
+        self.feedback.jitter(self.microphone.mid.as_ref()?)
+    }
+
+    /// Statistics of the received video streams.
+    pub(super) fn received_video(&self) -> Vec<ReceivedVideo> {
+        let video = self.receivers.iter().filter_map(|(stream, receiver)| {
+            let Receiver::Video(receiver) = receiver else { return None };
+            let mid = self.incoming.iter().find(|(_, incoming)| incoming.stream == *stream).map(|(mid, _)| mid);
+            Some(ReceivedVideo {
+                stream: *stream,
+                codec: receiver.codec().clone(),
+                jitter: mid.and_then(|mid| self.feedback.jitter(mid)),
+                counts: receiver.statistics(),
+            })
+        });
+        video.collect()
     }
 
     fn is_microphone(&self, mid: &Mid) -> bool {

@@ -139,6 +139,11 @@ impl PathFeedback {
         self.controller.allocation(now, demand)
     }
 
+    /// Interarrival jitter on a section; `None` before its first packet.
+    pub(super) fn jitter(&self, mid: &Mid) -> Option<Duration> {
+        self.incoming.get(mid).map(|incoming| incoming.statistics.jitter())
+    }
+
     /// Keeps the report about the microphone's section for statistics.
     pub(super) fn set_microphone(&mut self, quality: PathQuality) {
         self.microphone = quality;

@@ -1,7 +1,7 @@
 //! The speaker: received audio tracks, their volumes, and the sink that plays them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use web_time::Instant;
+use web_time::{Duration, Instant};
 
 use blink_api::{AudioDecoder, AudioFormat, AudioSink, Endpoint, Error, RtpIn, RtpTime, TrackKey, TrackSource};
 
@@ -33,6 +33,8 @@ pub(super) struct Speaker {
     /// again.
     started: BTreeSet<TrackKey>,
     volumes: BTreeMap<Endpoint, f32>,
+    /// Statistics of streams that were replaced or removed, so that counts never go back.
+    earlier: BTreeMap<TrackKey, AudioStatistics>,
 }
 
 impl Speaker {
@@ -45,6 +47,7 @@ impl Speaker {
             tracks: BTreeMap::new(),
             started: BTreeSet::new(),
             volumes: BTreeMap::new(),
+            earlier: BTreeMap::new(),
         }
     }
 
@@ -100,6 +103,7 @@ impl Speaker {
         if self.tracks.insert(track, (path, clock_rate)).is_none_or(|(before, _)| before != path) {
             self.started.remove(&track);
         }
+        self.keep_statistics(&track);
         self.playout.add(track, config, decoder);
         self.playout.set_volume(&track, self.volumes.get(&track.endpoint).copied().unwrap_or(1.0));
     }
@@ -109,6 +113,7 @@ impl Speaker {
         if self.tracks.get(track).is_some_and(|(received_on, _)| *received_on == path) {
             self.tracks.remove(track);
             self.started.remove(track);
+            self.keep_statistics(track);
             self.playout.remove(track);
         }
     }
@@ -129,8 +134,34 @@ impl Speaker {
         self.playout.set_deafened(deafened);
     }
 
+    /// Statistics of a track since its present stream was added.
     pub(super) fn statistics(&self, track: &TrackKey) -> Option<AudioStatistics> {
         self.playout.statistics(track)
+    }
+
+    /// Statistics of a track since it was first received.
+    pub(super) fn total_statistics(&self, track: &TrackKey) -> Option<AudioStatistics> {
+        match (self.playout.statistics(track), self.earlier.get(track)) {
+            (Some(now), Some(earlier)) if now.sample_rate > 0 => Some(now.after(earlier)),
+            // Before the first packet there is no rate to count samples with.
+            (Some(_), Some(earlier)) | (None, Some(earlier)) => Some(*earlier),
+            (now, None) => now,
+        }
+    }
+
+    /// Keeps the statistics of a stream that is replaced or removed.
+    fn keep_statistics(&mut self, track: &TrackKey) {
+        if self.playout.statistics(track).is_some()
+            && let Some(total) = self.total_statistics(track)
+        {
+            let still = AudioStatistics {
+                buffered: Duration::ZERO,
+                jitter_buffer_delay: Duration::ZERO,
+                jitter_buffer_target_delay: Duration::ZERO,
+                ..total
+            };
+            self.earlier.insert(*track, still);
+        }
     }
 
     /// Plays all blocks that are due.

@@ -24,6 +24,11 @@ pub trait Tap: Send {
         false
     }
 
+    /// Whether the listener is gone. Such a tap is removed with the next tick.
+    fn is_closed(&self) -> bool {
+        false
+    }
+
     /// Takes a packet: a received one when it is read from the queue, a sent one before it is
     /// sent, once for each codec whatever the number of receivers.
     ///
@@ -155,6 +160,13 @@ impl Taps {
 
     pub(super) fn remove(&mut self, id: TapId) {
         self.taps.retain(|(known, _)| *known != id);
+    }
+
+    /// Removes the taps whose listeners are gone. Returns whether there were any.
+    pub(super) fn remove_closed(&mut self) -> bool {
+        let before = self.taps.len();
+        self.taps.retain(|(_, tap)| !tap.is_closed());
+        self.taps.len() < before
     }
 
     /// Whether there are no taps.

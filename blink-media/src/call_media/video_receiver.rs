@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blink_api::{CodecName, PayloadFormat, RtpIn};
 use web_time::Instant;
 
-use crate::video::{AssemblerConfig, FrameAssembler, ReceivedFrame};
+use crate::video::{AssemblerConfig, FrameAssembler, ReceivedFrame, VideoStatistics};
 
 /// The destination of whole frames, in decoding order. It never blocks.
 ///
@@ -32,6 +32,14 @@ impl VideoReceiver {
     pub(super) fn new(format: Arc<dyn PayloadFormat>, frames: Box<dyn FrameSink>) -> Self {
         let codec = format.rtp().name;
         Self { codec, assembler: FrameAssembler::new(format, AssemblerConfig::default()), frames, started: false }
+    }
+
+    pub(super) fn codec(&self) -> &CodecName {
+        &self.codec
+    }
+
+    pub(super) fn statistics(&self) -> VideoStatistics {
+        self.assembler.statistics()
     }
 
     /// Takes a packet. Returns whether the first frame of all became whole. `show` is called with

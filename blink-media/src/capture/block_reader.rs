@@ -26,6 +26,10 @@ pub(super) struct BlockReader {
     /// Silence took the place of samples.
     is_silent: bool,
     declick: Declick,
+    /// The source came to its end.
+    has_ended: bool,
+    /// The end is not yet told.
+    untold_end: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +57,8 @@ impl BlockReader {
             at: None,
             is_silent: false,
             declick: Declick::new(format),
+            has_ended: false,
+            untold_end: false,
         }
     }
 
@@ -88,12 +94,25 @@ impl BlockReader {
         (&mut self.block, self.at.take().unwrap_or(now))
     }
 
+    /// Whether the source came to its end since the last call.
+    pub(super) fn take_ended(&mut self) -> bool {
+        std::mem::take(&mut self.untold_end)
+    }
+
     /// Fills the block as far as the source can; with silence where it cannot. Returns whether more
     /// may be there at once.
     ///
     /// # Errors
     /// The first failure of the source.
     pub(super) fn read(&mut self, now: Instant) -> Result<bool> {
+        let result = self.fill(now);
+        if !self.has_ended && self.source.has_ended() {
+            (self.has_ended, self.untold_end) = (true, true);
+        }
+        result
+    }
+
+    fn fill(&mut self, now: Instant) -> Result<bool> {
         if self.state == SourceState::Gone {
             self.fill_silence(now);
             return Ok(false);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, Did, Error, ErrorKind, Result};
+use blink_api::{CallId, Did, Error, ErrorKind, RejectReason, Result, display_name};
 use minicbor::bytes::ByteVec;
 use rand::Rng;
 use zeroize::Zeroizing;
@@ -98,12 +98,20 @@ impl Machine {
     /// [`NotFound`](ErrorKind::NotFound) for an unknown call, [`State`](ErrorKind::State) for one
     /// that does not ring.
     pub fn reject(&mut self, now: Now, id: CallId) -> Result<()> {
+        self.reject_because(now, id, RejectReason::Declined)
+    }
+
+    /// Rejects a ringing call with a reason, which the others are told.
+    ///
+    /// # Errors
+    /// As [`reject`](Self::reject).
+    pub fn reject_because(&mut self, now: Now, id: CallId, reason: RejectReason) -> Result<()> {
         self.begin_input(now);
         let id = self.resolve(id);
         if self.known(id)?.phase() != Phase::In {
             return Err(Error::new(ErrorKind::State, "that call does not ring").with("call", id));
         }
-        self.with_call(id, Call::reject);
+        self.with_call(id, |call, shared| call.reject(reason, shared));
         Ok(())
     }
 
@@ -159,6 +167,12 @@ impl Machine {
         let mut secret = Zeroizing::new([0; 32]);
         self.shared.random.fill_bytes(&mut secret[..]);
         secret
+    }
+
+    /// Sets the name that this person gives itself in the calls that it joins from now on, as far
+    /// as it can be shown ([`display_name`]).
+    pub fn set_name(&mut self, name: Option<&str>) {
+        self.shared.name = name.and_then(display_name);
     }
 
     /// Announces whether this device sends audio.

@@ -21,6 +21,7 @@ impl Call {
         Self::close_link(peer, shared);
         self.set_voice_detected(endpoint, false, shared);
         self.end_streams_of(endpoint, shared);
+        self.lose_messages(endpoint, shared);
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         let announced = std::mem::take(&mut peer.announced) | std::mem::take(&mut peer.unreachable_announced);
         peer.degraded = false;

@@ -4,11 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 
 use blink_api::{
-    CallId, DeviceDirection, Did, Endpoint, QualityReason, RecordingId, RecordingReport, TrackKey, TrackKind,
+    CallId, DeviceDirection, Did, Endpoint, PathFailure, QualityReason, RecordingId, RecordingReport, RejectReason,
+    TrackKey, TrackKind,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::device_event::{Device, DeviceChangeReason};
+use super::message_id::MessageId;
 use super::participant::{ParticipantState, StreamInfo};
 use super::reason::{CancelledReason, EndReason, LeftReason, StreamEndReason};
 
@@ -63,6 +65,8 @@ pub enum Event {
         call: CallId,
         /// Invited person.
         participant: Did,
+        /// Reason that the person gave. Declined where another member reports the rejection.
+        reason: RejectReason,
     },
     /// An invited person did not answer in time.
     ParticipantUnanswered {
@@ -78,6 +82,17 @@ pub enum Event {
         call: CallId,
         /// The participant and its device.
         participant: Endpoint,
+    },
+    /// A participant has given itself a name. Once for each time it joins, right before
+    /// `ParticipantJoined`, or after it where its record comes later.
+    ParticipantNamed {
+        /// The call.
+        call: CallId,
+        /// The participant.
+        participant: Endpoint,
+        /// Its name, at most 64 characters, all of them seen. It proves nothing: show it beside
+        /// the DID, and prefer the name of a contact.
+        name: String,
     },
     /// The path to a participant is silent; ICE is restarted. Before `ParticipantReconnected` or
     /// `ParticipantLeft`.
@@ -101,6 +116,8 @@ pub enum Event {
         call: CallId,
         /// The participant.
         participant: Endpoint,
+        /// Why, and how far the path came. Both sides report the same reason.
+        failure: PathFailure,
     },
     /// A participant left. Once, after `ParticipantJoined` or `ParticipantUnreachable`.
     ParticipantLeft {
@@ -174,6 +191,27 @@ pub enum Event {
         /// The participant.
         participant: Endpoint,
     },
+    /// A participant sent a message. Messages of one participant arrive in the order in which it
+    /// sent them, each once; only between `ParticipantJoined` and `ParticipantLeft`.
+    MessageReceived {
+        /// The call.
+        call: CallId,
+        /// The participant.
+        participant: Endpoint,
+        /// Bytes of the participant's integrator, at most 16,384: treat them as untrusted.
+        #[serde(serialize_with = "text_or_hex")]
+        message: Vec<u8>,
+    },
+    /// A message of this device may not have reached a participant: it, or this device, left the
+    /// call before it was acknowledged, or it reads no messages.
+    MessageLost {
+        /// The call.
+        call: CallId,
+        /// The participant.
+        participant: Endpoint,
+        /// The message, as `send_message` returned it.
+        message: MessageId,
+    },
     /// This device is in the call: a participant acknowledged it. Once for each time it joins.
     CallJoined {
         /// The call.
@@ -185,6 +223,9 @@ pub enum Event {
         call: CallId,
         /// Reason.
         reason: EndReason,
+        /// With [`EndReason::Failed`]: why the path failed. Both sides report the same reason.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure: Option<PathFailure>,
     },
     /// Glare: two people called each other at the same time. Both are in `new` now, and neither
     /// rings. The old id remains valid, and a `Call` of the engine refers to the same call under
@@ -211,6 +252,16 @@ pub enum Event {
         call: CallId,
         /// Error of the media host.
         error: String,
+    },
+    /// The microphone or an offered audio stream of this device came to its end, such as a file
+    /// that is not looped, and gives silence from now on. Once for each opening of its source.
+    SourceEnded {
+        /// The call.
+        call: CallId,
+        /// The track, of this device.
+        track: TrackKey,
+        /// Name of the source, as it was chosen.
+        name: String,
     },
     /// A media device failed, or the speaker cannot be opened. The call continues with the default
     /// device, if there is one, until the configured one is back.
@@ -302,95 +353,20 @@ pub enum Event {
     AddressesChanged,
 }
 
-impl Event {
-    /// Call that the event is about; for [`CallReplaced`](Event::CallReplaced), the call that
-    /// continues.
-    pub fn call(&self) -> Option<CallId> {
-        match self {
-            Self::IncomingCall { call, .. }
-            | Self::CallCancelled { call, .. }
-            | Self::MissedCall { call, .. }
-            | Self::ParticipantRinging { call, .. }
-            | Self::ParticipantBusy { call, .. }
-            | Self::ParticipantRejected { call, .. }
-            | Self::ParticipantUnanswered { call, .. }
-            | Self::ParticipantJoined { call, .. }
-            | Self::ParticipantReconnecting { call, .. }
-            | Self::ParticipantReconnected { call, .. }
-            | Self::ParticipantUnreachable { call, .. }
-            | Self::ParticipantLeft { call, .. }
-            | Self::ParticipantStateChanged { call, .. }
-            | Self::StreamOffered { call, .. }
-            | Self::StreamEnded { call, .. }
-            | Self::SpeakingStarted { call, .. }
-            | Self::SpeakingStopped { call, .. }
-            | Self::QualityDegraded { call, .. }
-            | Self::QualityRecovered { call, .. }
-            | Self::CallJoined { call }
-            | Self::CallEnded { call, .. }
-            | Self::CallReplaced { new: call, .. }
-            | Self::MediaStarted { call, .. }
-            | Self::SpeakingWhileMuted { call }
-            | Self::NoMicrophone { call, .. }
-            | Self::RecordingStarted { call, .. }
-            | Self::RecordingIncomplete { call, .. }
-            | Self::RecordingFailed { call, .. }
-            | Self::RecordingStopped { call, .. } => Some(*call),
-            Self::DeviceLost { .. }
-            | Self::DeviceChanged { .. }
-            | Self::DevicesChanged { .. }
-            | Self::DeviceCloned
-            | Self::PersistenceFailed { .. }
-            | Self::SignalingChanged { .. }
-            | Self::AddressesChanged => None,
-        }
-    }
-
-    /// Name of the event as in its JSON form, without its content; for logs.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::IncomingCall { .. } => "incoming_call",
-            Self::CallCancelled { .. } => "call_cancelled",
-            Self::MissedCall { .. } => "missed_call",
-            Self::ParticipantRinging { .. } => "participant_ringing",
-            Self::ParticipantBusy { .. } => "participant_busy",
-            Self::ParticipantRejected { .. } => "participant_rejected",
-            Self::ParticipantUnanswered { .. } => "participant_unanswered",
-            Self::ParticipantJoined { .. } => "participant_joined",
-            Self::ParticipantReconnecting { .. } => "participant_reconnecting",
-            Self::ParticipantReconnected { .. } => "participant_reconnected",
-            Self::ParticipantUnreachable { .. } => "participant_unreachable",
-            Self::ParticipantLeft { .. } => "participant_left",
-            Self::ParticipantStateChanged { .. } => "participant_state_changed",
-            Self::StreamOffered { .. } => "stream_offered",
-            Self::StreamEnded { .. } => "stream_ended",
-            Self::SpeakingStarted { .. } => "speaking_started",
-            Self::SpeakingStopped { .. } => "speaking_stopped",
-            Self::QualityDegraded { .. } => "quality_degraded",
-            Self::QualityRecovered { .. } => "quality_recovered",
-            Self::CallJoined { .. } => "call_joined",
-            Self::CallEnded { .. } => "call_ended",
-            Self::CallReplaced { .. } => "call_replaced",
-            Self::MediaStarted { .. } => "media_started",
-            Self::NoMicrophone { .. } => "no_microphone",
-            Self::DeviceLost { .. } => "device_lost",
-            Self::DeviceChanged { .. } => "device_changed",
-            Self::DevicesChanged { .. } => "devices_changed",
-            Self::SpeakingWhileMuted { .. } => "speaking_while_muted",
-            Self::RecordingStarted { .. } => "recording_started",
-            Self::RecordingIncomplete { .. } => "recording_incomplete",
-            Self::RecordingFailed { .. } => "recording_failed",
-            Self::RecordingStopped { .. } => "recording_stopped",
-            Self::DeviceCloned => "device_cloned",
-            Self::PersistenceFailed { .. } => "persistence_failed",
-            Self::SignalingChanged { .. } => "signaling_changed",
-            Self::AddressesChanged => "addresses_changed",
-        }
-    }
-}
-
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Bytes as text; those that are not UTF-8 as an object with their hexadecimal digits.
+fn text_or_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Hex {
+        hex: String,
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => serializer.serialize_str(text),
+        Err(_) => Hex { hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect() }.serialize(serializer),
     }
 }

@@ -10,7 +10,7 @@ use super::reason::{CancelledReason, LeftReason};
 use super::shared::Shared;
 use super::state::{Call, Phase};
 use crate::secure::Refusal;
-use crate::wire::{Body, Cancel, CancelReason, Kind, Reject, Ringing};
+use crate::wire::{Body, Cancel, CancelReason, Kind, Reject, Ringing, rejection};
 
 impl Call {
     pub(super) fn handle_ringing(&mut self, from: Endpoint, ringing: &Ringing, shared: &mut Shared) {
@@ -39,6 +39,9 @@ impl Call {
         if !self.people.contains_key(&from.did) {
             return shared.refuse(Refusal::NotAuthorized);
         }
+        if let Some(person) = self.people.get_mut(&from.did) {
+            person.set_reject_reason(rejection(reject.reason));
+        }
         if let Err(refusal) = self.merge_entries(&from.did, std::slice::from_ref(&reject.entry), None, shared) {
             return shared.refuse(refusal);
         }
@@ -58,7 +61,8 @@ impl Call {
             if rejected.contains(did) && person.is_unresolved() {
                 person.set_state(PersonState::Rejected);
                 if current {
-                    shared.emit(Event::ParticipantRejected { call, participant: *did });
+                    let reason = person.reject_reason();
+                    shared.emit(Event::ParticipantRejected { call, participant: *did, reason });
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use blink_api::{CallId, Endpoint, QualityReason, StreamId, Topic, TrackKey};
+use blink_api::{CallId, Endpoint, FailureReason, QualityReason, StreamId, Topic, TrackKey, TransportState};
 use web_time::Instant;
 
 use super::event::Event;
@@ -109,8 +109,10 @@ pub enum SessionInput {
     /// Packets arrived since the last report. Sent at most every 100 ms, and at once after a
     /// silence.
     Traffic,
-    /// A negotiation step failed, or the session ended by itself.
-    Failed,
+    /// How far ICE and DTLS have come.
+    State(TransportState),
+    /// A negotiation step failed, the session found why it cannot connect, or it ended by itself.
+    Failed(FailureReason),
 }
 
 impl SessionInput {
@@ -125,7 +127,8 @@ impl SessionInput {
             Self::FirstFrame(_) => "first frame",
             Self::StreamRefused(_) => "stream refused",
             Self::Traffic => "traffic",
-            Self::Failed => "failed",
+            Self::State(_) => "state",
+            Self::Failed(_) => "failed",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The phases of a call: offering, joining, leaving and ending it, and what time does to it.
 
-use blink_api::{CallId, Did};
+use blink_api::{CallId, Did, PathFailure, RejectReason};
 use web_time::Instant;
 
 use super::event::Event;
@@ -88,10 +88,11 @@ impl Call {
     }
 
     /// Rejects a ringing call.
-    pub(super) fn reject(&mut self, shared: &mut Shared) {
+    pub(super) fn reject(&mut self, reason: RejectReason, shared: &mut Shared) {
         let entry = self.roster.reject(&shared.identity);
         let present: Vec<_> = self.present().map(|(endpoint, _)| endpoint.did).collect();
-        let reject = Body::Reject(wire::Reject { entry, acknowledged: false });
+        let reject =
+            Body::Reject(wire::Reject { entry, acknowledged: false, reason: wire::number_of_rejection(reason) });
         shared.note_history(HistoryNote::Finished(self.id(), CallOutcome::Rejected));
         self.enter(self.phase_after_leaving(), shared);
         for did in present {
@@ -151,6 +152,9 @@ impl Call {
 
     /// Closes every link, and forgets what the user was told of the participants.
     fn disconnect(&mut self, shared: &mut Shared) {
+        for endpoint in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.lose_messages(endpoint, shared);
+        }
         for peer in self.peers.values_mut() {
             Self::close_link(peer, shared);
             peer.forget_joining();
@@ -160,13 +164,22 @@ impl Call {
 
     /// Leaves the call, or withdraws the offer.
     pub(super) fn end(&mut self, reason: EndReason, shared: &mut Shared) {
+        self.end_with(reason, None, shared);
+    }
+
+    /// Leaves a call of two whose path failed.
+    pub(super) fn end_failed(&mut self, failure: PathFailure, shared: &mut Shared) {
+        self.end_with(EndReason::Failed, Some(failure), shared);
+    }
+
+    fn end_with(&mut self, reason: EndReason, failure: Option<PathFailure>, shared: &mut Shared) {
         let was_out = self.phase() == Phase::Out;
         let (cancel_reason, unresolved) = match reason {
             EndReason::Unanswered => (CancelReason::Unanswered, PersonState::Missed),
             _ => (CancelReason::Left, PersonState::Gone),
         };
         self.set_status(Status::Left);
-        self.path_failed = reason == EndReason::Failed;
+        self.path_failure = failure;
         self.schedule = RecordSchedule::default();
         self.cancel_unresolved(cancel_reason, unresolved, shared);
         let deserted = self.is_deserted();
@@ -179,7 +192,7 @@ impl Call {
         shared.recording = false;
         self.enter(if was_out || deserted { Phase::Over } else { self.phase_after_leaving() }, shared);
         shared.output(Output::SetActiveCall(None));
-        shared.emit(Event::CallEnded { call: self.id(), reason });
+        shared.emit(Event::CallEnded { call: self.id(), reason, failure });
         self.farewell = Some(Farewell::starting(shared.mono()));
     }
 
@@ -203,6 +216,7 @@ impl Call {
             self.send_due_offers(shared);
             self.send_links(shared);
             self.send_record_if_due(shared);
+            self.send_messages(shared);
         }
         self.send_notices(shared);
         for topic in self.retired.take_expired(now) {
@@ -251,7 +265,13 @@ impl Call {
         let (timers, group) = (shared.timers(), self.roster.is_group());
         let peers = self.peers.values().flat_map(|peer| {
             let link = peer.link().and_then(|link| link.deadline(timers, group));
-            [link, self.lease_end(peer, shared), peer.hint_end(timers.left), peer.throttle.due()]
+            [
+                link,
+                self.lease_end(peer, shared),
+                peer.hint_end(timers.left),
+                peer.throttle.due(),
+                Self::message_due(peer, shared.mono()),
+            ]
         });
         let call = [self.path_failed_at(shared), self.invitation_deadline(shared), self.schedule.due()];
         peers.chain(call).flatten().min()

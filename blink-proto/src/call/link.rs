@@ -18,11 +18,12 @@ mod hello;
 mod messages;
 mod timers;
 
-use blink_api::CallTimers;
+use blink_api::{CallTimers, FailureReason, PathFailure, TransportState};
 use web_time::{Duration, Instant};
 
 use super::io::{Negotiation, SessionId};
 use super::repeat::Repeat;
+use crate::wire::Cause;
 pub(super) use clock::ClockFilter;
 pub use clock::{ClockRound, ClockSync};
 use hello::HelloRepeat;
@@ -72,7 +73,7 @@ pub(super) enum LinkAction {
     /// Report that the path is silent.
     Suspect,
     /// Report that the path failed.
-    Failed,
+    Failed(PathFailure),
     /// Report that the remote end of the path is not the endpoint that signaling names.
     Impostor,
 }
@@ -111,8 +112,10 @@ pub(super) struct Link {
     remote_fingerprint: Option<String>,
     renegotiation_requests: u32,
     remote_requests: u32,
-    /// This side reports the generation as failed.
-    failed: bool,
+    /// This side reports the generation as failed, with this cause.
+    failed: Option<Cause>,
+    /// How far the session has come.
+    transport: TransportState,
     /// ICE and DTLS are connected.
     connected: bool,
     /// The remote hello named this link: what it says on the data channel is of the endpoint known
@@ -153,7 +156,8 @@ impl Link {
             remote_fingerprint: None,
             renegotiation_requests: 0,
             remote_requests: 0,
-            failed: false,
+            failed: None,
+            transport: TransportState::default(),
             connected: false,
             verified: false,
             hello_until: None,
@@ -229,7 +233,7 @@ impl Link {
             return;
         }
         if sdp.len() > MAX_SDP {
-            return self.handle_failed(now, actions);
+            return self.handle_failed(FailureReason::Description, now, actions);
         }
         self.sdp = Some(sdp);
         self.send = Repeat::starting(now, timers.link_repeat_first, timers.link_repeat_longest);
@@ -279,10 +283,10 @@ impl Link {
     pub(super) fn handle_hello(&mut self, link: &[u8; 16], now: Instant, actions: &mut Vec<LinkAction>) {
         if *link != self.id {
             // The DTLS peer is not the endpoint known from signaling.
-            self.state = LinkState::Failed(now);
-            self.failed = true;
-            self.send.expedite(now);
-            return actions.push(LinkAction::Impostor);
+            if self.fail(PathFailure::local(FailureReason::Identity, self.transport), now) {
+                actions.push(LinkAction::Impostor);
+            }
+            return;
         }
         self.verified = true;
         self.hello_until = None;
@@ -308,14 +312,33 @@ impl Link {
         }
     }
 
+    /// Records how far the session has come.
+    pub(super) fn handle_transport_state(&mut self, state: TransportState) {
+        self.transport = state;
+    }
+
     /// Handles a failed negotiation step or a session that ended.
-    pub(super) fn handle_failed(&mut self, now: Instant, actions: &mut Vec<LinkAction>) {
-        if !matches!(self.state, LinkState::Failed(_)) {
-            self.state = LinkState::Failed(now);
-            self.failed = true;
-            self.send.expedite(now);
-            actions.push(LinkAction::Failed);
+    pub(super) fn handle_failed(&mut self, reason: FailureReason, now: Instant, actions: &mut Vec<LinkAction>) {
+        let failure = PathFailure::local(reason, self.transport);
+        if self.fail(failure, now) {
+            actions.push(LinkAction::Failed(failure));
         }
+    }
+
+    /// Enters `Failed`, which the remote side is told; false where it had failed before.
+    fn fail(&mut self, failure: PathFailure, now: Instant) -> bool {
+        if matches!(self.state, LinkState::Failed(_)) {
+            return false;
+        }
+        self.state = LinkState::Failed(now);
+        self.failed = Some(failure.into());
+        self.send.expedite(now);
+        true
+    }
+
+    /// Failure of a path that was up and stays silent.
+    pub(super) fn lost(&self) -> PathFailure {
+        PathFailure::local(FailureReason::PathLost, self.transport)
     }
 
     /// Retransmits what is not acknowledged for a new subscriber of the topic.

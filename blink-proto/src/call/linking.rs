@@ -1,19 +1,18 @@
 //! The links of one call: when they are made, what their sessions report, and what their state
 //! means for the call.
 
-use blink_api::{Endpoint, StreamId, TrackKey, TrackKind};
+use blink_api::{Endpoint, FailureReason, PathFailure, StreamId, TrackKey, TrackKind, TransportState};
 use web_time::Instant;
 
 use super::event::Event;
 use super::io::{Output, SessionId, SessionInput};
 use super::link::{Link, LinkAction, LinkState};
 use super::peer::Peer;
-use super::reason::EndReason;
 use super::repeat::SUBSCRIBER_PAUSE;
 use super::shared::Shared;
 use super::state::{Call, Phase};
 use crate::secure::{Refusal, link_id};
-use crate::wire::{self, Body, ChannelMessage};
+use crate::wire::{self, AppMessage, Body, ChannelMessage};
 
 /// Effects of a data-channel message on the call, performed after the link has handled it.
 #[derive(Default)]
@@ -21,6 +20,8 @@ struct ChannelEffects {
     reply: Option<ChannelMessage>,
     refused: Option<StreamId>,
     record: Option<(u64, Box<wire::Member>)>,
+    fragment: Option<AppMessage>,
+    acknowledged: Option<(u64, u64)>,
 }
 
 impl Call {
@@ -92,7 +93,8 @@ impl Call {
                     SessionInput::Candidate { attribute } => link.handle_candidate(attribute, now),
                     SessionInput::Connected => link.handle_connected(now, timers, actions),
                     SessionInput::ChannelOpen => link.handle_channel(now, timers, actions),
-                    SessionInput::Failed => link.handle_failed(now, actions),
+                    SessionInput::State(state) => link.handle_transport_state(state),
+                    SessionInput::Failed(reason) => link.handle_failed(reason, now, actions),
                     _ => link.handle_traffic(now, actions),
                 }
             }),
@@ -132,10 +134,16 @@ impl Call {
                 ChannelMessage::Member { boot, member } if link.is_up() && link.is_verified() => {
                     effects.record = Some((boot, member));
                 }
+                ChannelMessage::Message(fragment) if link.is_verified() => effects.fragment = Some(fragment),
+                ChannelMessage::MessageAck { series, number } if link.is_verified() => {
+                    effects.acknowledged = Some((series, number));
+                }
                 // Media evaluates sections and reports; the rest comes before the hello.
                 ChannelMessage::Section { .. }
                 | ChannelMessage::Report { .. }
                 | ChannelMessage::Refused { .. }
+                | ChannelMessage::Message(..)
+                | ChannelMessage::MessageAck { .. }
                 | ChannelMessage::Member { .. } => {}
             }
         });
@@ -145,12 +153,18 @@ impl Call {
         if let Some(stream) = effects.refused {
             self.handle_stream_refused(endpoint, stream, shared);
         }
+        if let Some(fragment) = effects.fragment {
+            self.handle_app_message(endpoint, fragment, shared);
+        }
+        if let Some((series, number)) = effects.acknowledged {
+            self.handle_message_ack(endpoint, series, number, shared);
+        }
         if let Some((boot, member)) = effects.record {
             self.handle_member(endpoint, boot, &member, shared);
         }
     }
 
-    fn reply_on_channel(&self, endpoint: Endpoint, message: ChannelMessage, shared: &mut Shared) {
+    pub(super) fn reply_on_channel(&self, endpoint: Endpoint, message: ChannelMessage, shared: &mut Shared) {
         if let Some(link) = self.peers.get(&endpoint).and_then(Peer::link) {
             shared.output(Output::SendChannelMessage { session: link.session(), message });
         }
@@ -206,10 +220,11 @@ impl Call {
                 shared.emit(Event::ParticipantReconnecting { call, participant: endpoint });
                 self.announce(shared, true);
             }
-            LinkAction::Failed => self.handle_link_failed(endpoint, shared),
+            LinkAction::Failed(failure) => self.handle_link_failed(endpoint, failure, shared),
             LinkAction::Impostor => {
                 shared.refuse(Refusal::Inconsistent);
-                self.handle_link_failed(endpoint, shared);
+                let failure = PathFailure::local(FailureReason::Identity, TransportState::default());
+                self.handle_link_failed(endpoint, failure, shared);
             }
         }
     }
@@ -220,6 +235,9 @@ impl Call {
         shared.output(Output::Admit { session });
         let first = !std::mem::replace(&mut peer.announced, true);
         peer.unreachable_announced = false;
+        if let Some(name) = peer.name.clone().filter(|_| first) {
+            shared.emit(Event::ParticipantNamed { call, participant: endpoint, name });
+        }
         shared.emit(match first {
             true => Event::ParticipantJoined { call, participant: endpoint },
             false => Event::ParticipantReconnected { call, participant: endpoint },
@@ -229,19 +247,19 @@ impl Call {
         self.sync_flows(endpoint, shared);
     }
 
-    fn handle_link_failed(&mut self, endpoint: Endpoint, shared: &mut Shared) {
+    fn handle_link_failed(&mut self, endpoint: Endpoint, failure: PathFailure, shared: &mut Shared) {
         let call = self.id();
         if !self.roster.is_group() {
             // The remote side should learn why before it hears that this side left.
             self.send_links(shared);
-            return self.end(EndReason::Failed, shared);
+            return self.end_failed(failure, shared);
         }
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         if let Some(link) = peer.link() {
             shared.output(Output::CloseSession { session: link.session() });
         }
         if !std::mem::replace(&mut peer.unreachable_announced, true) {
-            shared.emit(Event::ParticipantUnreachable { call, participant: endpoint });
+            shared.emit(Event::ParticipantUnreachable { call, participant: endpoint, failure });
         }
     }
 
@@ -282,7 +300,10 @@ impl Call {
             });
         }
         if self.path_failed_at(shared).is_some_and(|at| now >= at) {
-            self.end(EndReason::Failed, shared);
+            let silent = |link: &&Link| matches!(link.state(), LinkState::Suspect(_));
+            let failure = self.peers.values().filter_map(Peer::link).find(silent).map(Link::lost);
+            let unknown = PathFailure::local(FailureReason::PathLost, TransportState::default());
+            self.end_failed(failure.unwrap_or(unknown), shared);
         }
     }
 

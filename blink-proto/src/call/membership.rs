@@ -73,7 +73,7 @@ impl Call {
     pub(super) fn reply_removed(&self, to: Did, status: Status, shared: &mut Shared) {
         let Some(entry) = self.roster.removal_of(&to).filter(|_| status != Status::Left) else { return };
         if shared.may_reply(self.id(), to) {
-            let notice = Reject { entry: entry.clone(), acknowledged: false };
+            let notice = Reject { entry: entry.clone(), acknowledged: false, reason: None };
             shared.send_inbox(to, self.id(), Body::Reject(notice));
         }
     }

@@ -8,6 +8,7 @@
 //! | user | [`Machine::offer`], [`answer`](Machine::answer), [`reject`](Machine::reject), [`leave`](Machine::leave), [`add`](Machine::add), [`remove`](Machine::remove) | a command; refused with a typed error or carried out |
 //! | user | [`Machine::set_muted`], [`set_deafened`](Machine::set_deafened), [`set_recording`](Machine::set_recording) | state that is announced to others |
 //! | user | [`Machine::offer_stream`], [`revoke_stream`](Machine::revoke_stream), [`request_stream`](Machine::request_stream), [`close_stream`](Machine::close_stream) | streams beside the microphone |
+//! | user | [`Machine::send_message`] | an application message to participants |
 //! | signaling | [`Input::Signal`] | a message that passed every check of [`crate::secure::EnvelopeCodec`] |
 //! | signaling | [`Input::BootRollback`] | a message that was refused for its boot counter |
 //! | signaling | [`Input::SubscriberJoined`] | a new subscriber of a topic: messages may have to be repeated |
@@ -48,6 +49,7 @@
 //! | `own_record`, `remote_record`, `claims`, `departures`, `peer_table` | who is in the call |
 //! | `roster`, `membership`, `rotation` | who may be in the call |
 //! | `link`, `linking`, `streams`, `flows` | negotiation of media paths and streams |
+//! | `message_exchange`, `mailbox`, `message_id` | application messages |
 //! | `announcements`, `event_throttle`, `voice` | events about what participants announce |
 //! | `memory`, `persist`, `restore`, `missed`, `history`, `history_log` | what survives a restart |
 //! | `shared`, `outbox`, `repeat`, `notice`, `record_schedule`, `farewell`, `retired_topics` | values that the others use |
@@ -58,6 +60,7 @@ mod commands;
 mod departures;
 mod device_event;
 mod event;
+mod event_queries;
 mod event_throttle;
 mod farewell;
 mod finding;
@@ -74,8 +77,11 @@ mod link;
 mod linking;
 mod machine;
 mod machine_config;
+mod mailbox;
 mod membership;
 mod memory;
+mod message_exchange;
+mod message_id;
 mod missed;
 mod notice;
 mod offers;
@@ -111,6 +117,7 @@ pub use link::{ClockRound, ClockSync};
 pub use machine::Machine;
 pub use machine_config::MachineConfig;
 pub use memory::{Change, Memory, SavedCall, SavedNotice};
+pub use message_id::MessageId;
 pub use participant::{ParticipantState, StreamInfo};
 pub use presence::Presence;
 pub use reason::{CancelledReason, EndReason, LeftReason, StreamEndReason};

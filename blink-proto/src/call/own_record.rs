@@ -10,7 +10,7 @@ use super::shared::Shared;
 use super::state::{Call, Phase};
 use crate::secure::MAX_RECIPIENTS;
 use crate::wire::{
-    Body, ChannelMessage, JoinedClaim, MAX_CLAIMS, Member, Record, Secret, Seen, Status, WireEndpoint, cbor,
+    Body, Cause, ChannelMessage, JoinedClaim, MAX_CLAIMS, Member, Record, Secret, Seen, Status, WireEndpoint, cbor,
 };
 
 /// Endpoints heard within this time are listed in `seen`.
@@ -181,6 +181,7 @@ impl Call {
             let seen = Seen { endpoint: *endpoint, boot: peer.boot(), call_key, version: peer.version() };
             (peer.is_self_reported() && recent).then_some(seen)
         });
+        let failure = self.path_failure.filter(|_| self.status() == Status::Left);
         let up = self.peers.iter().filter(|(_, peer)| peer.link_up().is_some());
         Record {
             call_key: self.key.signed,
@@ -195,7 +196,10 @@ impl Call {
             digest: self.roster.digest().into(),
             streams: shared.streams.clone(),
             wanted: self.wanted.iter().copied().collect(),
-            failed: (self.path_failed && self.status() == Status::Left).then_some(true),
+            failed: failure.map(|_| true),
+            cause: failure.map(Cause::from),
+            messages: Some(true),
+            name: shared.name.clone(),
         }
     }
 

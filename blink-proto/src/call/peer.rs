@@ -17,6 +17,7 @@ use super::event_throttle::EventThrottle;
 use super::flows::Flows;
 use super::io::SessionId;
 use super::link::{Link, LinkCounts};
+use super::mailbox::Mailbox;
 use super::participant::ParticipantState;
 use super::voice::Voice;
 use crate::secure::{AgreementKey, ChannelRates};
@@ -63,6 +64,12 @@ pub(super) struct Peer {
     pub(super) throttle: EventThrottle,
     /// Rate limits of its data-channel messages.
     pub(super) channel: ChannelRates,
+    /// Application messages to and from it.
+    pub(super) mailbox: Mailbox,
+    /// It announced that it reads application messages.
+    pub(super) reads_messages: bool,
+    /// Name that it gives itself, cleaned.
+    pub(super) name: Option<String>,
     /// `ParticipantJoined` was delivered.
     pub(super) announced: bool,
     /// `QualityDegraded` was delivered, without `QualityRecovered` since.
@@ -103,6 +110,9 @@ impl Peer {
             voice: Voice::default(),
             throttle: EventThrottle::default(),
             channel: ChannelRates::new(now),
+            mailbox: Mailbox::default(),
+            reads_messages: false,
+            name: None,
             announced: false,
             degraded: false,
             unreachable_announced: false,
@@ -239,6 +249,7 @@ impl Peer {
         self.voice = Voice::default();
         self.stale = true;
         self.state = ParticipantState::default();
+        self.name = None;
         self.streams.clear();
         self.throttle.forget();
     }
@@ -250,6 +261,7 @@ impl Peer {
         self.unreachable_announced = false;
         self.acknowledged = 0;
         self.last_listed_us = now;
+        self.name = None;
     }
 
     /// Time at which an endpoint known from hints only is forgotten.

@@ -1,6 +1,6 @@
 //! An invited person: the progress of the invitation.
 
-use blink_api::{Did, Topic};
+use blink_api::{Did, RejectReason, Topic};
 use web_time::{Duration, Instant};
 
 use super::repeat::Repeat;
@@ -22,6 +22,8 @@ pub(super) struct Person {
     /// Nonces that the person's devices asked to have echoed.
     nonces: Vec<Bytes16>,
     ringing_announced: bool,
+    /// Reason of a rejection, where the person gave one.
+    reject_reason: RejectReason,
 }
 
 /// Progress of an invitation.
@@ -57,7 +59,15 @@ impl PersonState {
 
 impl Person {
     pub(super) fn new(did: &Did, state: PersonState, ring_until: Instant, offer: Repeat) -> Self {
-        Self { state, inbox: inbox_topic(did), ring_until, offer, nonces: Vec::new(), ringing_announced: false }
+        Self {
+            state,
+            inbox: inbox_topic(did),
+            ring_until,
+            offer,
+            nonces: Vec::new(),
+            ringing_announced: false,
+            reject_reason: RejectReason::default(),
+        }
     }
 
     pub(super) fn state(&self) -> PersonState {
@@ -66,6 +76,14 @@ impl Person {
 
     pub(super) fn set_state(&mut self, state: PersonState) {
         self.state = state;
+    }
+
+    pub(super) fn set_reject_reason(&mut self, reason: RejectReason) {
+        self.reject_reason = reason;
+    }
+
+    pub(super) fn reject_reason(&self) -> RejectReason {
+        self.reject_reason
     }
 
     pub(super) fn is_unresolved(&self) -> bool {

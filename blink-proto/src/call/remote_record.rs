@@ -1,15 +1,16 @@
 //! Records of other endpoints: what they report about themselves, and whom they list as seen.
 
-use blink_api::Endpoint;
+use blink_api::{Endpoint, display_name};
 
+use super::event::Event;
 use super::participant::ParticipantState;
 use super::peer::Peer;
 use super::person::PersonState;
-use super::reason::{EndReason, LeftReason};
+use super::reason::LeftReason;
 use super::shared::Shared;
 use super::state::{Call, Phase};
 use crate::secure::Refusal;
-use crate::wire::{Member, Record, Seen, Status};
+use crate::wire::{Cause, Member, Record, Seen, Status};
 
 /// Endpoints read in one `seen`; further ones are ignored.
 const MAX_SEEN: usize = 64;
@@ -51,7 +52,7 @@ impl Call {
         }
         if changed && record.status == Status::Left && record.failed == Some(true) && self.is_ended_by(from) {
             // The link message that says so may have been lost, or be on its way.
-            return self.end(EndReason::Failed, shared);
+            return self.end_failed(Cause::failure(record.cause), shared);
         }
         if changed && record.status == Status::Left {
             self.handle_gone(from, LeftReason::Left, shared);
@@ -72,6 +73,7 @@ impl Call {
     }
 
     fn apply_record(&mut self, from: Endpoint, boot: u64, record: &Record, shared: &mut Shared) {
+        let call = self.id();
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if !peer.has_key(&record.call_key) {
             Self::close_link(peer, shared);
@@ -81,6 +83,15 @@ impl Call {
         if record.status != Status::Left {
             let Record { muted, deafened, recording, .. } = *record;
             peer.state = ParticipantState { muted, deafened, recording };
+            peer.reads_messages = record.messages == Some(true);
+            // The first name of a stay counts: no one changes it under the eyes of others.
+            if peer.name.is_none() {
+                peer.name = record.name.as_deref().and_then(display_name);
+                // A path may be up before the first record, if others told of the endpoint.
+                if let Some(name) = peer.name.clone().filter(|_| peer.announced) {
+                    shared.emit(Event::ParticipantNamed { call, participant: from, name });
+                }
+            }
             self.emit_state_changes(from, shared);
             self.update_speaking(from, shared);
             self.set_person(&from.did, PersonState::Joined);

@@ -9,11 +9,12 @@ use web_time::{Duration, Instant};
 use super::event::Event;
 use super::history_log::HistoryNote;
 use super::io::{Now, Output, SessionId};
+use super::mailbox::MESSAGE_RATE;
 use super::memory::{Change, REMEMBERED};
 use super::outbox::{Outbox, Queued};
 use super::voice::Voice;
 use crate::quota_map::Quota;
-use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, SignatureChecks, hmac_sha256};
+use crate::secure::{AgreementKey, Bucket, Channel, Identity, Random, Refusal, SignatureChecks, hmac_sha256};
 use crate::wire::{Body, Bytes16, StreamOffer};
 
 /// Minimum time between two unsolicited replies to one person about one call.
@@ -47,6 +48,11 @@ pub(super) struct Shared {
     /// Streams that this device offers in its call.
     pub(super) streams: Vec<StreamOffer>,
     pub(super) signatures: SignatureChecks,
+    /// Name that this person gives itself.
+    pub(super) name: Option<String>,
+    /// Application messages that were sent so far, and their rate.
+    pub(super) messages: u64,
+    pub(super) message_rate: Bucket,
     /// Time of the machine's creation.
     started: Instant,
     boot: u64,
@@ -84,6 +90,9 @@ impl Shared {
             voice: Voice::default(),
             streams: Vec::new(),
             signatures: SignatureChecks::new(now.mono),
+            name: None,
+            messages: 0,
+            message_rate: Bucket::new(MESSAGE_RATE.0, MESSAGE_RATE.1, now.mono),
             started: now.mono,
             boot,
             boot_raised: false,

@@ -67,6 +67,9 @@ pub enum CallState {
 pub struct ParticipantSnapshot {
     /// The person.
     pub did: Did,
+    /// Name that the person gives itself, without characters that are not seen; `None` before it
+    /// joined, and without one. It proves nothing: show it beside the DID.
+    pub name: Option<String>,
     /// Device that joined, if any.
     pub endpoint: Option<Endpoint>,
     /// Progress of the invitation or connection.
@@ -143,6 +146,7 @@ impl Call {
         };
         ParticipantSnapshot {
             did: *did,
+            name: present.and_then(|(_, peer)| peer.name.clone()),
             endpoint: present.map(|(endpoint, _)| *endpoint),
             status,
             state: present.map(|(_, peer)| peer.state).unwrap_or_default(),

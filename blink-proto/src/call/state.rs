@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use blink_api::{CallId, Did, Endpoint};
+use blink_api::{CallId, Did, Endpoint, PathFailure};
 use rand::Rng;
 use web_time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ pub(super) struct Call {
     pub(super) uninvited: Vec<Did>,
     pub(super) farewell: Option<Farewell>,
     /// It ended here because its path failed.
-    pub(super) path_failed: bool,
+    pub(super) path_failure: Option<PathFailure>,
     pub(super) retired: RetiredTopics,
     /// It did not ring here, because this device was in another call.
     pub(super) busy: bool,
@@ -130,7 +130,7 @@ impl Call {
             peers: BTreeMap::new(),
             ring_until: now + remaining,
             offer_heard: now,
-            path_failed: false,
+            path_failure: None,
             schedule: RecordSchedule::default(),
             join_attempts: 0,
             other_device_seen: false,

@@ -16,6 +16,8 @@ const LIMITS: [(ChannelKind, f64, f64); ChannelKind::COUNT] = [
     (ChannelKind::Section, 10.0, 64.0),
     (ChannelKind::Refused, 10.0, 64.0),
     (ChannelKind::Report, 4.0, 64.0),
+    (ChannelKind::Message, 32.0, 256.0),
+    (ChannelKind::MessageAck, 32.0, 256.0),
     (ChannelKind::Unknown, 4.0, 16.0),
 ];
 

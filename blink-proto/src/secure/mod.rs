@@ -19,7 +19,7 @@ mod statement;
 pub mod symmetric;
 mod window;
 
-pub(crate) use buckets::Buckets;
+pub(crate) use buckets::{Bucket, Buckets};
 pub use channel_rates::ChannelRates;
 pub use counters::{Refusal, SecurityCounters};
 pub use envelope::{MAX_ENVELOPE, MAX_RECIPIENTS, Sealing, open, seal};

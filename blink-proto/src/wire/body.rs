@@ -5,6 +5,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use zeroize::Zeroizing;
 
+use super::cause::Cause;
 use super::entry::Signed;
 use super::fields::{Bytes16, WireEndpoint, call_id, secret};
 use super::member::{JoinedClaim, Member};
@@ -178,6 +179,9 @@ pub struct Reject {
     /// Set in the acknowledgement, which ends the retransmission.
     #[n(1)]
     pub acknowledged: bool,
+    /// Number of the reason: 0 or absent declined, 1 refused by policy, 2 no device.
+    #[n(2)]
+    pub reason: Option<u64>,
 }
 
 /// The sender is not in the call, or only stops inviting the recipient.
@@ -279,6 +283,9 @@ pub struct Link {
     /// The sender failed to connect this generation.
     #[n(9)]
     pub failed: bool,
+    /// Why it failed; absent where it did not.
+    #[n(10)]
+    pub cause: Option<Cause>,
 }
 
 /// Shows no descriptions and candidates: they contain passwords and addresses.
@@ -292,6 +299,7 @@ impl std::fmt::Debug for Link {
             .field("candidates", &(self.first_candidate, self.candidates.len()))
             .field("acks", &(self.ack_generation, self.ack_candidates))
             .field("failed", &self.failed)
+            .field("cause", &self.cause)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! Messages on a link's data channel, which only its two ends can read.
 
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::fields::Bytes16;
@@ -90,6 +91,44 @@ pub enum ChannelMessage {
         #[cbor(default)]
         captures: Vec<CaptureReport>,
     },
+    /// A part of an application message.
+    #[n(7)]
+    Message(#[n(0)] AppMessage),
+    /// All application messages of a numbering up to one have arrived.
+    #[n(8)]
+    MessageAck {
+        /// The numbering.
+        #[n(0)]
+        series: u64,
+        /// Number of the last message that arrived.
+        #[n(1)]
+        number: u64,
+    },
+}
+
+/// Longest application message in bytes.
+pub const MAX_APP_MESSAGE: usize = 16_384;
+/// Bytes of every part of an application message but the last.
+pub const MAX_FRAGMENT: usize = 8_192;
+
+/// A part of an application message.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AppMessage {
+    /// Random number of the numbering, not 0; another one wherever the sender gave messages up.
+    #[n(0)]
+    pub series: u64,
+    /// Number of the message, from 1.
+    #[n(1)]
+    pub number: u64,
+    /// Bytes of the whole message, at most [`MAX_APP_MESSAGE`].
+    #[n(2)]
+    pub length: u32,
+    /// Bytes before this part: a multiple of [`MAX_FRAGMENT`].
+    #[n(3)]
+    pub offset: u32,
+    /// The part: [`MAX_FRAGMENT`] bytes, or the rest of the message.
+    #[n(4)]
+    pub bytes: ByteVec,
 }
 
 /// Kind of a data-channel message.
@@ -109,13 +148,17 @@ pub enum ChannelKind {
     Refused,
     /// [`ChannelMessage::Report`].
     Report,
+    /// [`ChannelMessage::Message`].
+    Message,
+    /// [`ChannelMessage::MessageAck`].
+    MessageAck,
     /// Not a message of this version.
     Unknown,
 }
 
 impl ChannelKind {
     /// Number of kinds.
-    pub(crate) const COUNT: usize = 8;
+    pub(crate) const COUNT: usize = 10;
 
     /// Kind of an encoded message: an array of two elements, of which the first is the kind.
     pub fn of(bytes: &[u8]) -> Self {
@@ -127,6 +170,8 @@ impl ChannelKind {
             [0x82, 4, ..] => Self::Section,
             [0x82, 5, ..] => Self::Refused,
             [0x82, 6, ..] => Self::Report,
+            [0x82, 7, ..] => Self::Message,
+            [0x82, 8, ..] => Self::MessageAck,
             _ => Self::Unknown,
         }
     }
@@ -143,6 +188,8 @@ impl ChannelMessage {
             Self::Section { .. } => ChannelKind::Section,
             Self::Refused { .. } => ChannelKind::Refused,
             Self::Report { .. } => ChannelKind::Report,
+            Self::Message(..) => ChannelKind::Message,
+            Self::MessageAck { .. } => ChannelKind::MessageAck,
         }
     }
 }
@@ -216,11 +263,19 @@ mod tests {
             ChannelMessage::Section { mid: "1".to_owned(), stream: None, sequence: 1 },
             ChannelMessage::Refused { stream },
             ChannelMessage::Report { version: 1, interval_ms: 1_000, sections: Vec::new(), captures: Vec::new() },
+            ChannelMessage::Message(AppMessage {
+                series: 1,
+                number: 2,
+                length: 3,
+                offset: 0,
+                bytes: vec![4; 3].into(),
+            }),
+            ChannelMessage::MessageAck { series: 1, number: 2 },
         ] {
             assert_eq!(ChannelKind::of(&cbor::encode(&message)), message.kind());
         }
         assert_eq!(ChannelKind::of(&[0x82, 3, 0x82]), ChannelKind::Member);
-        for bytes in [&[][..], &[0x82], &[0x83, 0, 0, 0], &[0x82, 7, 0x80], &[0x82, 0x18, 3]] {
+        for bytes in [&[][..], &[0x82], &[0x83, 0, 0, 0], &[0x82, 9, 0x80], &[0x82, 0x18, 3]] {
             assert_eq!(ChannelKind::of(bytes), ChannelKind::Unknown);
         }
     }

@@ -3,6 +3,7 @@
 use blink_api::Endpoint;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
+use super::cause::Cause;
 use super::entry::Signed;
 use super::fields::{Bytes16, Secret, SignedKey, WireEndpoint, expect_array};
 use super::stream::{StreamOffer, StreamRequest};
@@ -66,6 +67,15 @@ pub struct Record {
     /// where it did not.
     #[n(12)]
     pub failed: Option<bool>,
+    /// With `failed`: why the path failed.
+    #[n(13)]
+    pub cause: Option<Cause>,
+    /// Whether it reads application messages. Omitted by devices before there were any.
+    #[n(14)]
+    pub messages: Option<bool>,
+    /// Name that the person gives itself. Omitted without one.
+    #[n(15)]
+    pub name: Option<String>,
 }
 
 /// Status of a device in a call.

@@ -5,6 +5,7 @@
 //! `docs/protocol.md` lists all fields.
 
 mod body;
+mod cause;
 pub mod cbor;
 mod channel;
 mod content;
@@ -17,7 +18,12 @@ mod stream;
 pub use body::{
     Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing, StaleBoot,
 };
-pub use channel::{CaptureReport, ChannelKind, ChannelMessage, MAX_CAPTURES, REPORT_VERSION, SectionReport};
+pub use cause::Cause;
+pub(crate) use cause::{number_of_rejection, rejection};
+pub use channel::{
+    AppMessage, CaptureReport, ChannelKind, ChannelMessage, MAX_APP_MESSAGE, MAX_CAPTURES, MAX_FRAGMENT,
+    REPORT_VERSION, SectionReport,
+};
 pub use content::{Content, ContentError};
 pub use description::candidates_of;
 pub use entry::{Entry, EntryBody, MAX_ENTRIES, Root, Signed};

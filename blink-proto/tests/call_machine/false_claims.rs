@@ -52,6 +52,9 @@ fn record(call_key: SignedKey, version: u64) -> Record {
         streams: Vec::new(),
         wanted: Vec::new(),
         failed: None,
+        cause: None,
+        messages: None,
+        name: None,
     }
 }
 

@@ -3,6 +3,8 @@
 mod budgets;
 mod false_claims;
 mod group;
+mod messages;
+mod names;
 mod network;
 mod offered_streams;
 mod pair;

@@ -44,6 +44,9 @@ impl Writer {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            cause: None,
+            messages: None,
+            name: None,
         };
         Self { to: B, session: *session, from, record }
     }

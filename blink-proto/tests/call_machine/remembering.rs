@@ -302,6 +302,9 @@ fn having_seen(simulation: &Simulation, call: CallId, boot: u64, version: u64) -
         streams: Vec::new(),
         wanted: Vec::new(),
         failed: None,
+        cause: None,
+        messages: None,
+        name: None,
     };
     let body = Body::Member(Box::new(Member { record, entries: Vec::new(), secret: None }));
     Input::Signal(Signal { channel: Channel::Call(call), from: a, boot: simulation.nodes[A].boot, call, body })

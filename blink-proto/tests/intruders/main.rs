@@ -9,7 +9,9 @@ use blink_api::{CallId, Endpoint};
 use blink_proto::call::{CallState, EndReason, Event, Output, SessionInput};
 use blink_proto::secure::Identity;
 use blink_proto::secure::{AgreementKey, Refusal, link_id};
-use blink_proto::wire::{Body, Bytes16, ChannelMessage, Entry, EntryBody, Link, Member, Offer, Record, Root, cbor};
+use blink_proto::wire::{
+    AppMessage, Body, Bytes16, ChannelMessage, Entry, EntryBody, Link, Member, Offer, Record, Root, cbor,
+};
 
 use parties::*;
 
@@ -265,8 +267,8 @@ fn a_path_is_admitted_once_it_is_connected_and_heard_once_the_other_end_names_th
     let caller = Caller::new(&alice, &bob);
     let right = |callee: &Callee| caller.link_id(callee);
     let hello = |link: [u8; 16]| SessionInput::Channel(ChannelMessage::Hello { link: link.into() });
-    let member = || {
-        let early = Record { version: 9, muted: true, ..caller.record(&Callee::new(&bob)) };
+    let member = |callee: &Callee| {
+        let early = Record { version: 9, muted: true, ..caller.record(callee) };
         let member = Box::new(Member { record: early, entries: Vec::new(), secret: None });
         SessionInput::Channel(ChannelMessage::Member { boot: 1, member })
     };
@@ -280,17 +282,36 @@ fn a_path_is_admitted_once_it_is_connected_and_heard_once_the_other_end_names_th
     let outputs = callee.session(session, SessionInput::Connected);
     assert!(admitted(&outputs), "{outputs:?}");
 
+    let message = || {
+        let bytes = b"early".to_vec().into();
+        let part = AppMessage { series: 1, number: 1, length: 5, offset: 0, bytes };
+        SessionInput::Channel(ChannelMessage::Message(part))
+    };
+    let sends = |outputs: &[Output]| {
+        let is =
+            |output: &Output| matches!(output, Output::SendChannelMessage { message: ChannelMessage::Message(..), .. });
+        outputs.iter().any(is)
+    };
+
     let mut callee = Callee::new(&bob);
     let session = callee.has_a_session(&caller);
     let outputs = callee.session(session, SessionInput::Connected);
     assert!(admitted(&outputs), "{outputs:?}");
     assert!(events(&outputs).any(|event| matches!(event, Event::ParticipantJoined { .. })), "{outputs:?}");
     callee.session(session, SessionInput::ChannelOpen);
-    let outputs = callee.session(session, member());
+    let outputs = callee.session(session, member(&callee));
     assert_eq!(events(&outputs).count(), 0, "messages before the hello are ignored: {outputs:?}");
+    let outputs = callee.session(session, message());
+    assert_eq!(events(&outputs).count(), 0, "of applications too: {outputs:?}");
+    let outputs = callee.sends(caller.endpoint, b"secret");
+    assert!(!sends(&outputs), "and none is sent: {outputs:?}");
     let outputs = callee.session(session, hello(right(&callee)));
     assert_eq!(refusals(&outputs), []);
-    let outputs = callee.session(session, member());
+    assert!(sends(&outputs), "{outputs:?}");
+    let outputs = callee.session(session, message());
+    let is_received = |event: &Event| matches!(event, Event::MessageReceived { .. });
+    assert!(events(&outputs).any(is_received), "{outputs:?}");
+    let outputs = callee.session(session, member(&callee));
     let is_muted = |event: &Event| matches!(event, Event::ParticipantStateChanged { .. });
     assert!(events(&outputs).any(is_muted), "{outputs:?}");
 

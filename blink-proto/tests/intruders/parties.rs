@@ -84,6 +84,9 @@ impl Caller {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            cause: None,
+            messages: None,
+            name: None,
         }
     }
 
@@ -105,6 +108,7 @@ impl Caller {
             ack_generation: 0,
             ack_candidates: 0,
             failed: false,
+            cause: None,
         }
     }
 }
@@ -163,6 +167,12 @@ impl Callee {
 
     pub(crate) fn session(&mut self, session: SessionId, event: SessionInput) -> Vec<Output> {
         self.machine.handle(self.now, Input::Session { session, event });
+        self.outputs()
+    }
+
+    /// The user sends an application message.
+    pub(crate) fn sends(&mut self, to: Endpoint, message: &[u8]) -> Vec<Output> {
+        self.machine.send_message(self.now, Some(to), message).expect("the participant has joined");
         self.outputs()
     }
 

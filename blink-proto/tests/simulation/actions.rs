@@ -43,6 +43,21 @@ pub(crate) fn act(simulation: &mut Simulation, nodes: usize, random: &mut Random
     }
 }
 
+/// Some users send application messages to all or to one, each with a number that grows.
+pub(crate) fn send_messages(simulation: &mut Simulation, nodes: usize, random: &mut Random, sent: &mut u64) {
+    for _ in 0..random.random_range(0..6) {
+        let node = random.random_range(0..nodes);
+        let other = simulation.nodes[random.random_range(0..nodes)].endpoint;
+        let to = random.random_bool(0.5).then_some(other);
+        *sent += 1;
+        let mut message = sent.to_be_bytes().to_vec();
+        message.resize(random.random_range(8..=16_384), 0);
+        simulation.trace(node, || format!("sends message {sent} to {to:?}"));
+        // An error without a call, to one who is not in it, and above the rate.
+        simulation.act(node, |machine, now| machine.send_message(now, to, &message).ok());
+    }
+}
+
 fn offer_one(simulation: &mut Simulation, node: usize, random: &mut Random) {
     let did = simulation.did(random.random_range(0..simulation.nodes.len()));
     simulation.trace(node, || format!("calls {did}"));

@@ -3,8 +3,8 @@
 use blink_api::{CallId, DeviceId, Did, Endpoint, StreamId, TrackKind};
 use blink_proto::secure::{Identity, Random, link_id, sign_call_key};
 use blink_proto::wire::{
-    Body, Busy, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Link, LinkRole, Member, Record, Reject, Ringing,
-    Seen, Signed, SignedKey, StaleBoot, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
+    Body, Busy, Cancel, CancelReason, Cause, Entry, EntryBody, JoinedClaim, Link, LinkRole, Member, Record, Reject,
+    Ringing, Seen, Signed, SignedKey, StaleBoot, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use rand::{Rng, RngExt};
 
@@ -87,6 +87,7 @@ impl Forger {
             2 => Body::Reject(Reject {
                 entry: self.entry(identity, own.did, call),
                 acknowledged: self.random.random_bool(0.3),
+                reason: self.random.random_bool(0.5).then(|| self.random.random_range(0..4)),
             }),
             3 | 4 => {
                 let mut record = self.record(sign_call_key(identity, &own.device, &call, &key));
@@ -122,6 +123,9 @@ impl Forger {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            cause: None,
+            messages: None,
+            name: None,
         }
     }
 
@@ -157,6 +161,11 @@ impl Forger {
             ack_generation: self.number() as u32,
             ack_candidates: self.number() as u32,
             failed: self.random.random_bool(0.3),
+            cause: self.random.random_bool(0.3).then(|| Cause {
+                reason: self.random.random_range(0..14),
+                ice: self.random.random_range(0..7),
+                dtls: self.random.random_range(0..6),
+            }),
         }
     }
 

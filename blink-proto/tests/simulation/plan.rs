@@ -9,7 +9,7 @@ use blink_sim::impairment::Impairments;
 use blink_sim::simulation::{Network, Simulation, SimulationConfig};
 use rand::{RngExt, SeedableRng};
 
-use crate::actions::act;
+use crate::actions::{act, send_messages};
 use crate::faults::{cause_fault, heal, restart, set_clocks};
 use crate::hostile::Hostile;
 use crate::invariants::{Agreement, Fault, FaultKind, check_idle, check_step};
@@ -31,12 +31,17 @@ pub(crate) struct Plan {
     sealed: bool,
     /// Whether there are attackers.
     hostile: bool,
+    /// Whether users send application messages.
+    messages: bool,
     /// Message loss in percent; `None` for a random one of up to 40.
     loss: Option<u64>,
 }
 
 /// One run of a plan.
 struct Run {
+    exchanges_messages: bool,
+    /// Application messages that were sent so far.
+    messages: u64,
     simulation: Simulation,
     random: Random,
     views: Vec<UserView>,
@@ -48,9 +53,11 @@ struct Run {
 }
 
 impl Plan {
-    /// The plan of a seed: of 20 seeds, two are sealed, and one of these is hostile.
+    /// The plan of a seed: of 20 seeds, two are sealed, and one of these is hostile; in two others
+    /// users send messages.
     pub(crate) fn of(seed: u64) -> Self {
-        Self { seed, sealed: matches!(seed % 20, 0 | 10), hostile: seed % 20 == 10, loss: None }
+        let (sealed, hostile) = (matches!(seed % 20, 0 | 10), seed % 20 == 10);
+        Self { seed, sealed, hostile, messages: seed % 10 == 9, loss: None }
     }
 
     /// The plan with another message loss in percent while faults last.
@@ -109,9 +116,16 @@ impl Plan {
             Simulation::configured(SimulationConfig { devices: &devices, seed: self.seed, network, settings, sealed });
         simulation.paths.traffic = SECOND;
         set_clocks(&mut simulation, &mut random);
+        if self.messages {
+            for node in 0..devices.len() {
+                simulation.act(node, |machine, _| machine.set_name(Some("Ada")));
+            }
+        }
         let hostile = self.hostile.then(|| Hostile::among(&mut simulation, self.seed));
         let everybody = || (0..devices.len()).collect();
         Run {
+            exchanges_messages: self.messages,
+            messages: 0,
             views: devices.iter().map(|_| UserView::default()).collect(),
             starts: simulation.nodes.iter().map(|node| node.starts).collect(),
             relentless: random.random_bool(0.5),
@@ -132,6 +146,10 @@ impl Run {
             self.check_all()?;
             act(&mut self.simulation, count, &mut self.random);
             self.check_all()?;
+            if self.exchanges_messages {
+                send_messages(&mut self.simulation, count, &mut self.random, &mut self.messages);
+                self.check_all()?;
+            }
             self.attack();
             let pause = self.random.random_range(0..2_500);
             self.advance(Duration::from_millis(pause))?;

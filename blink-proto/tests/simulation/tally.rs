@@ -27,6 +27,8 @@ struct Counts {
     joined: usize,
     devices: usize,
     removals: usize,
+    /// Application messages that arrived.
+    arrived: usize,
 }
 
 impl Tally {
@@ -41,6 +43,7 @@ impl Tally {
         let all =
             |is: fn(&Event) -> bool| (0..simulation.nodes.len()).map(|node| simulation.count(node, is)).sum::<usize>();
         counts.rung += all(|event| matches!(event, Event::IncomingCall { .. }));
+        counts.arrived += all(|event| matches!(event, Event::MessageReceived { .. }));
         counts.joined += all(|event| matches!(event, Event::ParticipantJoined { .. }));
     }
 
@@ -62,13 +65,14 @@ impl Tally {
         let counts = self.counts.lock().expect("counting does not panic");
         let Some((first, last)) = counts.seeds else { return };
         println!(
-            "{} devices, {:.0} virtual hours, {} messages, {} rang, {} joined, {} removals; other faults {}",
+            "{} devices, {:.0} virtual hours, {} messages, {} rang, {} joined, {} removals, {} messages of users arrived; other faults {}",
             counts.devices,
             counts.seconds / 3_600.0,
             counts.messages,
             counts.rung,
             counts.joined,
             counts.removals,
+            counts.arrived,
             counts.other,
         );
         println!(

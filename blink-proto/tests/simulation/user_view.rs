@@ -31,6 +31,9 @@ struct Other {
     state: Option<ParticipantState>,
     streams: BTreeSet<StreamId>,
     degraded: bool,
+    named: bool,
+    /// Number in the last application message.
+    message: Option<u64>,
 }
 
 impl UserView {
@@ -86,6 +89,16 @@ impl UserView {
                 other.unreachable = false;
                 !std::mem::replace(&mut other.joined, true)
             }),
+            Event::ParticipantNamed { call, participant, .. } => {
+                self.other(call, participant, |other| !std::mem::replace(&mut other.named, true))
+            }
+            Event::MessageReceived { call, participant, message } => {
+                let Some(number) = message.first_chunk().map(|number| u64::from_be_bytes(*number)) else {
+                    return Err(format!("got {event:?}, which no one sent"));
+                };
+                self.other(call, participant, |other| other.joined && other.message.replace(number) < Some(number))
+            }
+            Event::MessageLost { call, participant, .. } => self.other(call, participant, |other| other.joined),
             Event::ParticipantReconnecting { call, participant } => {
                 self.other(call, participant, |other| other.joined && !std::mem::replace(&mut other.reconnecting, true))
             }
@@ -93,7 +106,7 @@ impl UserView {
                 let lost = std::mem::take(&mut other.reconnecting) | std::mem::take(&mut other.unreachable);
                 other.joined && lost
             }),
-            Event::ParticipantUnreachable { call, participant } => self.other(call, participant, |other| {
+            Event::ParticipantUnreachable { call, participant, .. } => self.other(call, participant, |other| {
                 other.reconnecting = false;
                 !std::mem::replace(&mut other.unreachable, true)
             }),

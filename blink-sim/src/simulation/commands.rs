@@ -1,6 +1,6 @@
 //! Commands of users, and starts of devices.
 
-use blink_api::{CallId, Did, Endpoint, StreamId};
+use blink_api::{CallId, Did, Endpoint, FailureReason, StreamId};
 use blink_proto::call::{Input, Machine, Memory, Now, SessionInput};
 use blink_proto::secure::inbox_topic;
 use blink_proto::wire::StreamRequest;
@@ -133,7 +133,7 @@ impl Simulation {
     /// Fails a node's session with another one.
     pub fn break_session(&mut self, node: usize, other: usize) {
         let session = self.paths.break_session(node, other);
-        self.session_input(node, session, SessionInput::Failed);
+        self.session_input(node, session, SessionInput::Failed(FailureReason::SessionEnded));
     }
 
     /// Brings a node on line. All others are told of the new subscriber of its inbox.

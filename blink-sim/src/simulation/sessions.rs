@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use blink_api::FailureReason;
 use blink_proto::call::{Negotiation, SessionId, SessionInput};
 use blink_proto::wire::ChannelMessage;
 
@@ -117,7 +118,9 @@ impl SessionPaths {
                 reports.push(SessionInput::Described { generation, sdp: description(node, id) });
                 reports.push(SessionInput::Candidate { attribute: format!("candidate:{node}") });
             }
-            Negotiation::AcceptOffer { .. } if self.broken.contains(&node) => reports.push(SessionInput::Failed),
+            Negotiation::AcceptOffer { .. } if self.broken.contains(&node) => {
+                reports.push(SessionInput::Failed(FailureReason::SessionEnded));
+            }
             Negotiation::AcceptOffer { generation, sdp } => {
                 session.peer = session_of(&sdp);
                 session.described = true;

@@ -204,9 +204,11 @@ impl Core {
                     readers += 1;
                     if matches!(self.fault, Some(Fault::AcceptsForgedMessages)) {
                         let reason = EndReason::RemoteLeft;
-                        participants[link.number]
-                            .log
-                            .record_false_event(self, |call| Event::CallEnded { call, reason });
+                        participants[link.number].log.record_false_event(self, |call| Event::CallEnded {
+                            call,
+                            reason,
+                            failure: None,
+                        });
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use blink_api::{CallId, DeviceDirection, StreamId, TrackKey};
+use blink_api::{CallId, DeviceDirection, FailureReason, RejectReason, StreamId, TrackKey};
 use blink_engine::{
     CancelledReason, DeviceChangeReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason,
 };
@@ -90,7 +90,7 @@ pub fn busy(call: CallId, who: &Participant) -> ExpectedEvent {
 pub fn rejected(call: CallId, who: &Participant) -> ExpectedEvent {
     let participant = who.did();
     expected_event(format!("ParticipantRejected({who}) of {call}"), move |event| {
-        *event == Event::ParticipantRejected { call, participant }
+        *event == Event::ParticipantRejected { call, participant, reason: RejectReason::Declined }
     })
 }
 
@@ -108,6 +108,16 @@ pub fn joined(call: CallId, who: &Participant) -> ExpectedEvent {
     expected_event(
         format!("ParticipantJoined({who}) of {call}"),
         move |event| matches!(event, Event::ParticipantJoined { call: c, participant } if *c == call && Some(*participant) == of),
+    )
+}
+
+/// A message of a participant arrives.
+pub fn message_received(call: CallId, from: &Participant, message: Vec<u8>) -> ExpectedEvent {
+    let of = from.endpoint();
+    let end = String::from_utf8_lossy(&message[message.len().saturating_sub(8)..]).into_owned();
+    expected_event(
+        format!("MessageReceived(…{end:?}) from {from}"),
+        move |event| matches!(event, Event::MessageReceived { call: c, participant, message: m } if *c == call && Some(*participant) == of && *m == message),
     )
 }
 
@@ -134,7 +144,7 @@ pub fn unreachable(call: CallId, who: &Participant) -> ExpectedEvent {
     let of = who.endpoint();
     expected_event(
         format!("ParticipantUnreachable({who}) of {call}"),
-        move |event| matches!(event, Event::ParticipantUnreachable { call: c, participant } if *c == call && Some(*participant) == of),
+        move |event| matches!(event, Event::ParticipantUnreachable { call: c, participant, .. } if *c == call && Some(*participant) == of),
     )
 }
 
@@ -236,7 +246,18 @@ pub fn call_joined(call: CallId) -> ExpectedEvent {
 
 /// This device is no longer in the call.
 pub fn call_ended(call: CallId, reason: EndReason) -> ExpectedEvent {
-    expected_event(format!("CallEnded({reason:?}) of {call}"), move |event| *event == Event::CallEnded { call, reason })
+    expected_event(format!("CallEnded({reason:?}) of {call}"), move |event| {
+        matches!(event, Event::CallEnded { call: c, reason: r, failure }
+            if *c == call && *r == reason && failure.is_some() == (reason == EndReason::Failed))
+    })
+}
+
+/// This device is no longer in the call, because its path failed for this reason.
+pub fn call_failed(call: CallId, because: FailureReason) -> ExpectedEvent {
+    expected_event(format!("CallEnded(Failed: {because:?}) of {call}"), move |event| {
+        matches!(event, Event::CallEnded { call: c, reason: EndReason::Failed, failure: Some(failure) }
+            if *c == call && failure.reason == because)
+    })
 }
 
 /// One call replaced another.

@@ -38,7 +38,7 @@ pub(super) const ALL: &[Scenario] = &[
         verifies: "A group call continues with one participant in it, and others can rejoin.",
         faults: &[Fault::MutatesEvents(|event| match event {
             Event::ParticipantLeft { call, .. } => {
-                EventMutation::Append(Event::CallEnded { call: *call, reason: EndReason::RemoteLeft })
+                EventMutation::Append(Event::CallEnded { call: *call, reason: EndReason::RemoteLeft, failure: None })
             }
             _ => EventMutation::Unchanged,
         })],

@@ -21,6 +21,7 @@
 //! With [`Timing::Virtual`](crate::lab::Timing::Virtual) the runtime must be created with
 //! `start_paused`, and have one thread.
 
+mod app_messages;
 mod concurrent_calls;
 mod devices;
 mod groups;
@@ -84,6 +85,7 @@ pub fn all() -> Vec<Scenario> {
         rough_networks::ALL,
         security::ALL,
         recordings::ALL,
+        app_messages::ALL,
         leaks::ALL,
     ];
     let mut all = groups.concat();

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use blink_api::{CallId, ErrorKind, IceServer};
+use blink_api::{CallId, ErrorKind, FailureReason, IceServer};
 use blink_engine::{CallState, EndReason, Event, LeftReason, ParticipantState};
 
 use super::Scenario;
 use crate::lab::{
     EventMutation, Fault, Lab, Participant, Profile, Requirements, Result, all_hear_each_other, any, call_ended,
-    call_joined, incoming_call, left, reconnected, reconnecting, ringing, state_of,
+    call_failed, call_joined, incoming_call, left, reconnected, reconnecting, ringing, state_of,
 };
 use crate::transport::relays::only_relays;
 
@@ -256,7 +256,7 @@ async fn no_common_codec(lab: &mut Lab) -> Result {
     bob.answers(call).await?;
     for participant in [&alice, &bob] {
         participant.sees(call_joined(call)).await?;
-        participant.sees(call_ended(call, EndReason::Failed)).await?;
+        participant.sees(call_failed(call, FailureReason::NoCommonCodec)).await?;
         participant.never_saw(any("participant_joined"))?;
     }
     lab.passes(Duration::from_secs(15)).await;

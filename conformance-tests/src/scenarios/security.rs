@@ -263,6 +263,9 @@ fn crowd(call: CallId, maker: &Participant, seq: u64, to: &Participant) -> (Topi
         streams: Vec::new(),
         wanted: Vec::new(),
         failed: None,
+        cause: None,
+        messages: None,
+        name: None,
     };
     let body = Body::Member(Box::new(Member { record, entries, secret: None }));
     let content = Content { from, boot: 1, seq, unix_ms: 0, call, body };

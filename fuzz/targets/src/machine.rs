@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use blink_api::{CallSettings, CodecName, DeviceId, Endpoint, StreamId, TrackKind};
+use blink_api::{
+    CallSettings, CodecName, DeviceId, DtlsState, Endpoint, FailureReason, IceState, StreamId, TrackKind,
+    TransportState,
+};
 use blink_proto::call::{Input as MachineInput, Machine, SessionInput, Signal, StreamInfo};
 use blink_proto::secure::{Channel, Identity, inbox_topic};
 use blink_proto::wire::{ChannelMessage, Content, cbor};
@@ -143,7 +146,7 @@ fn session_event(simulation: &mut Simulation, node: usize, input: &mut Input<'_>
     let (choice, what) = (input.byte(), input.byte());
     let stream = StreamId::from_bytes([what >> 3 & 3; 16]);
     let event = match what % 8 {
-        0 => SessionInput::Failed,
+        0 => SessionInput::Failed(FailureReason::ALL[usize::from(what >> 3) % FailureReason::ALL.len()]),
         1 => SessionInput::StreamRefused(stream),
         2 => SessionInput::FirstFrame(stream),
         3 => SessionInput::Candidate { attribute: String::from_utf8_lossy(input.chunk()).into_owned() },
@@ -151,6 +154,7 @@ fn session_event(simulation: &mut Simulation, node: usize, input: &mut Input<'_>
             let (generation, sdp) = (input.u32(), String::from_utf8_lossy(input.chunk()).into_owned());
             SessionInput::Described { generation, sdp }
         }
+        5 => SessionInput::State(TransportState::new(IceState::Checking, DtlsState::New)),
         _ => SessionInput::Traffic,
     };
     session_input(simulation, node, choice, event);

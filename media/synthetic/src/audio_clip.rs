@@ -54,6 +54,10 @@ impl AudioSource for AudioClip {
     fn latency(&self) -> Duration {
         Duration::ZERO
     }
+
+    fn has_ended(&self) -> bool {
+        !self.looping && self.position == self.samples.len()
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +72,18 @@ mod tests {
             heard.extend(out);
         }
         heard
+    }
+
+    #[test]
+    fn a_clip_has_ended_with_its_last_sample_unless_it_loops() {
+        let samples: Arc<[f32]> = Arc::from([0.1, 0.2, 0.3]);
+        let mut once = AudioClip::once(AudioFormat::CALL, samples.clone());
+        let mut looping = AudioClip::looping(AudioFormat::CALL, samples);
+        for (read, has_ended) in [(2, false), (1, true), (5, true)] {
+            once.read(&mut vec![0.0; read]).unwrap();
+            looping.read(&mut vec![0.0; read]).unwrap();
+            assert_eq!((once.has_ended(), looping.has_ended()), (has_ended, false));
+        }
     }
 
     #[test]

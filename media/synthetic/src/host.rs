@@ -1,7 +1,7 @@
 //! Media host: opens sources and sinks by name.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use blink_api::macros::async_trait;
 use blink_api::{
@@ -15,7 +15,7 @@ use crate::generators::{Noise, Silence, Tone};
 use crate::null_sink::NullSink;
 use crate::video::EncodedClip;
 use crate::video_source::ClipSource;
-use crate::wav_sink::WavSink;
+use crate::wav_sink::{WrittenFiles, numbered};
 use crate::{CLIPS, NAME, SyntheticConfig, speech, wav};
 
 pub(crate) const CAPABILITIES: MediaCapabilities =
@@ -36,17 +36,21 @@ const VIDEO: [(&str, &str); 3] = [
     ("clip:PATH", "a VP8 (.ivf) or H.264 (.h264, .264) file, looped"),
 ];
 
-const SINKS: [(&str, &str); 2] =
-    [("null", "discards all audio"), ("wav:PATH", "a WAV file of 16-bit PCM; {n} in PATH numbers files")];
+const SINKS: [(&str, &str); 2] = [
+    ("null", "discards all audio"),
+    ("wav:PATH", "a WAV file of 16-bit PCM; {n} in PATH numbers files, and further ones of a name get -2, -3 …"),
+];
 
 /// Media host that opens files and generators by name.
 ///
 /// Audio sources are `silence`, `speech`, `speech:N`, `wav:PATH`, `tone:HZ` and `noise:SEED`; video
 /// sources `clip:vp8`, `clip:h264` and `clip:PATH`; sinks `null` and `wav:PATH`. The first of each
 /// kind is `default`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct SyntheticHost {
     config: SyntheticConfig,
+    /// Files that its sinks wrote: a device that is opened again goes on in another file.
+    written: Arc<Mutex<WrittenFiles>>,
 }
 
 impl SyntheticHost {
@@ -56,7 +60,7 @@ impl SyntheticHost {
     /// [`Invalid`](ErrorKind::Invalid) for values out of range, with the key.
     pub fn new(config: SyntheticConfig) -> Result<Self> {
         config.check()?;
-        Ok(Self { config })
+        Ok(Self { config, written: Arc::default() })
     }
 
     fn source(&self, name: &str, format: AudioFormat) -> Result<Box<dyn AudioSource>> {
@@ -102,7 +106,10 @@ impl SyntheticHost {
         check(format)?;
         match split_name(name) {
             ("default" | "null", None) => Ok(Box::new(NullSink::new(format))),
-            ("wav", Some(path)) => Ok(Box::new(WavSink::create(&path_argument(path)?, format)?)),
+            ("wav", Some(path)) => {
+                let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(Box::new(written.create(numbered(&path_argument(path)?), format)?))
+            }
             _ => Err(unknown(name, "no such sink; available: null, wav:PATH")),
         }
     }

@@ -1,5 +1,6 @@
 //! WAV file writer.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,38 @@ pub fn numbered(path: &Path) -> PathBuf {
     }
 }
 
+/// Files that the sinks of a host wrote.
+#[derive(Debug, Default)]
+pub(crate) struct WrittenFiles(HashSet<PathBuf>);
+
+impl WrittenFiles {
+    /// Creates a sink at a path that no earlier sink has written. The first sink of a path gets it
+    /// itself, whose file may be there from before. Later ones, such as that of a call that is
+    /// joined again, get `NAME-2.wav` and so on: none overwrites what another one wrote.
+    pub(crate) fn create(&mut self, path: PathBuf, format: AudioFormat) -> Result<WavSink> {
+        let unused = self.unused(path.clone());
+        if unused != path {
+            let path = unused.display();
+            tracing::info!(%path, "a sink of this name was written before: the audio goes on in another file");
+        }
+        let sink = WavSink::create(&unused, format)?;
+        self.0.insert(unused);
+        Ok(sink)
+    }
+
+    fn unused(&self, path: PathBuf) -> PathBuf {
+        let is_special = std::fs::metadata(&path).is_ok_and(|about| !about.is_file());
+        if is_special || !self.0.contains(&path) {
+            return path;
+        }
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let extension = path.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+        let further = |n: u64| path.with_file_name(format!("{stem}-{n}{}", extension.as_deref().unwrap_or_default()));
+        let mut candidates = (2..).map(further);
+        candidates.find(|path| !(path.exists() || self.0.contains(path))).expect("there are more numbers than files")
+    }
+}
+
 /// Audio sink that writes a WAV file of 16-bit PCM. The header is updated once per second of audio,
 /// so that the file stays readable if the process is killed.
 pub(crate) struct WavSink {
@@ -41,7 +74,7 @@ pub(crate) struct WavSink {
 
 impl WavSink {
     /// Creates the file, accessible to its owner only, and missing directories. An existing file is
-    /// overwritten. See [`numbered`] for `{n}` in the path.
+    /// overwritten: see [`WrittenFiles`]. See [`numbered`] for `{n}` in the path.
     pub(crate) fn create(path: &Path, format: AudioFormat) -> Result<Self> {
         let path = &numbered(path);
         let failed = |why: &'static str| {
@@ -166,6 +199,31 @@ mod tests {
             let _sink = sink(path);
             assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "from creation on");
         }
+    }
+
+    #[test]
+    fn later_sinks_of_a_path_go_on_in_further_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("a.wav"), "from before").unwrap();
+        std::fs::write(path("a-3.wav"), "of someone else").unwrap();
+        let mut written = WrittenFiles::default();
+        for (value, name) in [(0.1, "a.wav"), (0.2, "a-2.wav"), (0.3, "a-4.wav")] {
+            let mut sink = written.create(path("a.wav"), AudioFormat::CALL).unwrap();
+            sink.write(&[value; 480]).unwrap();
+            sink.finish().unwrap();
+            let heard = read_wav(path(name)).unwrap().samples;
+            assert!(heard.len() == 480 && heard.iter().all(|sample| (sample - value).abs() < 1e-3), "{name}");
+        }
+        let first = read_wav(path("a.wav")).unwrap().samples;
+        assert!(first.iter().all(|sample| (sample - 0.1).abs() < 1e-3), "the first is as it was");
+        assert_eq!(std::fs::read(path("a-3.wav")).unwrap(), b"of someone else");
+        // Names without an extension, and files that are none.
+        for name in ["b", "b-2"] {
+            written.create(path("b"), AudioFormat::CALL).unwrap().finish().unwrap();
+            assert!(path(name).exists());
+        }
+        assert!(written.create(path("no\0file"), AudioFormat::CALL).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use blink_api::{CodecName, RtpCodec, SessionEvents, SystemClock, rtp_queue};
 
 use super::*;
+use crate::handshake_packets::{MAX_EARLY, MAX_EARLY_PER_SOURCE};
 
 /// Creates a peer without a network, and its events.
 pub(crate) fn peer() -> (Peer, SessionEvents) {

@@ -25,7 +25,7 @@ const HELP: &[&str] = &[
     "  Tab        move between contacts and calls        j  rejoin a group call",
     "In a call",
     "  m e r h    mute, deafen, record, hang up (on every page)",
-    "  + -        volume of the selected participant",
+    "  + -        volume of the selected participant        t  send a message",
     "  a          add a person        o  offer a stream        w  streams",
 ];
 

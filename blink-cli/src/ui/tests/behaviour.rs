@@ -56,6 +56,29 @@ fn a_key_that_was_meant_for_another_call_answers_none() {
 }
 
 #[test]
+fn a_message_is_typed_in_a_call_and_received_ones_are_shown_each_with_its_sender() {
+    let now = Instant::now();
+    let mut state = with_contacts();
+    assert!(press(&mut state, KeyCode::Char('t'), now).is_empty() && state.prompt.is_none(), "without a call");
+    let mut state = in_call(now);
+    press(&mut state, KeyCode::Char('t'), now);
+    assert_eq!(state.prompt.as_ref().map(|prompt| prompt.question), Some(Question::Message));
+    type_text(&mut state, "hello y n", now);
+    assert_eq!(press(&mut state, KeyCode::Enter, now), [Action::Message("hello y n".to_owned())]);
+    press(&mut state, KeyCode::Char('t'), now);
+    assert!(press(&mut state, KeyCode::Enter, now).is_empty(), "an empty one is not sent");
+    let (call, participant) = (call_id(1), endpoint(9));
+    let name = "Eve".to_owned();
+    state.on_event(&Event::ParticipantNamed { call, participant, name });
+    for _ in 0..2 {
+        state.on_event(&Event::MessageReceived { call, participant, message: b"hi".to_vec() });
+    }
+    let shown: Vec<_> = state.notices.iter().rev().take(2).collect();
+    assert!(shown.iter().all(|text| text.starts_with("message from \u{201c}Eve\u{201d} z6Mk")), "{shown:?}");
+    assert!(shown.iter().all(|text| text.ends_with(": hi")), "{shown:?}");
+}
+
+#[test]
 fn what_is_typed_into_a_prompt_answers_no_call() {
     let now = Instant::now();
     let mut state = with_contacts();
@@ -207,7 +230,7 @@ fn events_are_told_and_the_end_of_a_call_clears_its_state() {
     let current = state.call.clone().unwrap();
     state.take(vec![current], now + Duration::from_secs(5), NOT_RINGING);
     assert_eq!(state.call.as_ref().unwrap().since, since, "the time of the call goes on");
-    let ended = Event::CallEnded { call: call_id(9), reason: EndReason::RemoteLeft };
+    let ended = Event::CallEnded { call: call_id(9), reason: EndReason::RemoteLeft, failure: None };
     assert_eq!(state.on_event(&ended), [Action::ReadHistory]);
     assert_eq!(state.notices.back().unwrap(), "the call ended: the remote side left");
     state.take(Vec::new(), now, NOT_RINGING);

@@ -38,7 +38,9 @@ impl Driver {
                 let known = self.machine.check_known(call);
                 reply.send(known.map(|()| self.handle_of(call))).ok();
             }
-            Command::Reject { call, reply } => drop(reply.send(self.machine.reject(now, call))),
+            Command::Reject { call, reason, reply } => {
+                drop(reply.send(self.machine.reject_because(now, call, reason)));
+            }
             Command::Add { did, reply } => drop(reply.send(self.machine.add(now, did))),
             Command::Remove { did, reply } => drop(reply.send(self.machine.remove(now, did))),
             Command::Leave { reply } => {
@@ -59,6 +61,13 @@ impl Driver {
             Command::SetVolume { participant, volume, reply } => {
                 self.media.set_volume(participant, volume).await;
                 reply.send(()).ok();
+            }
+            Command::SendMessage { to, message, reply } => {
+                drop(reply.send(self.machine.send_message(now, to, &message)));
+            }
+            Command::AudioFrames { track, reply } => {
+                let frames = self.open_audio_frames(track).await;
+                reply.send(frames).ok();
             }
             Command::SetRecording { recording, reply } => drop(reply.send(self.set_recording(recording))),
             Command::StartRecording { request, reply } => self.start_recording(request, reply),
@@ -169,8 +178,11 @@ impl Driver {
                 // opened has none yet.
                 let Ok(Ok(session)) = tokio::time::timeout(STATISTICS, stats).await else { continue };
                 let media = media.statistics(participant, id).await;
+                let received = media.path.as_ref().map(|path| (path.jitter, path.video.clone()));
+                let (jitter, video) = received.unwrap_or_default();
                 let (codec, sending) = media.path.map(sending_statistics).unwrap_or_default();
-                all.push(ParticipantStatistics { participant, session, audio: media.audio, clock, codec, sending });
+                let audio = media.audio;
+                all.push(ParticipantStatistics { participant, session, audio, jitter, video, clock, codec, sending });
             }
             reply.send(all).ok();
         });

@@ -35,6 +35,7 @@ impl Driver {
             MediaEvent::SpeakingWhileMuted => self.emit(Event::SpeakingWhileMuted { call }),
             MediaEvent::MicrophoneUnusable(error) => self.emit(Event::NoMicrophone { call, error: error.to_string() }),
             MediaEvent::DeviceLost(id, error) => self.handle_device_lost(id, error),
+            MediaEvent::SourceEnded(track) => self.handle_source_ended(call, track),
             MediaEvent::SourceLost(stream, _) => self.handle_source_lost(stream).await,
         }
     }

@@ -1,10 +1,11 @@
 //! Streams beside the microphone: commands of the user, and outputs of the machine.
 
-use blink_api::{Endpoint, Error, ErrorKind, MediaHost, Result, RtpTime, StreamId, TrackKind};
+use blink_api::{Endpoint, Error, ErrorKind, MediaHost, Result, RtpTime, StreamId, TrackKey, TrackKind};
 use rand::RngExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::openings::{Opened, PendingStream, StreamSource};
+use super::super::report::Report;
 use super::super::video_worker::VideoWorker;
 use super::{Driver, now, path_of};
 use crate::call_config::{RequestedStream, StreamConfig};
@@ -113,6 +114,8 @@ impl Driver {
     /// Ends an offered stream; its source closes. Returns the name of the source.
     async fn end_stream(&mut self, stream: StreamId) -> Option<String> {
         let source = self.streams.remove_offered(&stream)?;
+        let own = TrackKey::stream(self.machine.own(), stream);
+        self.audio_taps.end(|track| *track == own);
         self.media.revoke_stream(stream).await;
         Some(source)
     }
@@ -134,9 +137,26 @@ impl Driver {
     pub(super) fn request_stream(&mut self, participant: Endpoint, stream: StreamId) -> Result<RequestedStream> {
         let info = self.machine.request_stream(now(&self.parts), participant, stream)?;
         Ok(match self.streams.request(participant, &info) {
-            Some(frames) => RequestedStream::Video(frames),
+            Some((frames, dropped)) => {
+                let reports = self.reports.clone();
+                tokio::spawn(async move {
+                    // Ends with an error when the sender in the frames is dropped.
+                    dropped.await.ok();
+                    // Without a driver there is nothing to close.
+                    reports.send(Report::FramesDropped(participant, stream)).await.ok();
+                });
+                RequestedStream::Video(frames)
+            }
             None => RequestedStream::Audio,
         })
+    }
+
+    /// Closes a stream whose frames were dropped, unless it was requested again since.
+    pub(super) fn close_unread(&mut self, participant: Endpoint, stream: StreamId) {
+        if self.streams.is_unread(participant, stream) {
+            // The call may be over, and the stream with it.
+            self.machine.close_stream(now(&self.parts), participant, stream).ok();
+        }
     }
 
     /// A stream begins or ends to flow on a session.

@@ -32,8 +32,8 @@ fn without_a_hardware_clock_the_speaker_follows_its_audio_and_the_microphone_doe
     room.command(MediaCommand::SetMicrophone { source: Box::new(script), hardware_clock: false, id: MICROPHONE });
     room.connect();
     room.admit();
-    // Audio arrives in the middle of ticks: those of the speaker move there.
-    room.run(Duration::from_micros(5_500));
+    // Audio arrives in ticks: those of the speaker move there.
+    room.run(Duration::from_micros(2_500));
     for _ in 0..200 {
         room.arrive(0.5);
         room.run(Duration::from_millis(20));
@@ -61,6 +61,12 @@ fn ticks_begin_on_the_grid_of_the_thread() {
     let grid = room.start.checked_sub(Duration::from_micros(3_700)).unwrap_or(room.start);
     assert_eq!(super::super::next_on_grid(grid, room.start), grid + TICK);
     assert_eq!(super::super::next_on_grid(grid, grid + TICK * 3), grid + TICK * 3);
+    for (micros, last) in [(0, 0), (1, 0), (9_999, 0), (10_000, 10_000), (34_567, 30_000)] {
+        let (now, last) = (grid + Duration::from_micros(micros), grid + Duration::from_micros(last));
+        for grid in [grid, grid + TICK * 9] {
+            assert_eq!(super::super::last_on_grid(grid, now), last);
+        }
+    }
     room.run(Duration::from_millis(50));
     assert_eq!(room.media.deadline(), None, "without paths and devices there is nothing to do");
 }

@@ -69,7 +69,9 @@ fn a_tap_sees_packets_and_samples_of_both_directions_whatever_the_user_hears() {
     assert!(heard.into_iter().all(|packet| packet.1 <= CallTime(room.now - room.start)));
     assert!(other.len() >= 90, "{}", other.len());
     assert!(other.iter().all(|block| block.2 > 0.0), "decoded, before its volume");
-    assert!(other.windows(2).all(|pair| pair[0].1 < pair[1].1), "in the order of its timestamps");
+    let times: Vec<_> = other.iter().map(|block| block.1).collect();
+    // Where time stands still for a late packet, a block has the time of the one before.
+    assert!(times.is_sorted(), "in the order of its timestamps: {times:?}");
 }
 
 #[test]
@@ -130,6 +132,7 @@ fn nothing_is_decoded_for_a_tap_that_is_not_there() {
     room.connect();
     room.admit();
     room.command(MediaCommand::SetDeafened(true));
+    room.run(Duration::from_millis(20));
     room.talk(50);
     let statistics = room.media.audio_statistics(&TrackKey::microphone(endpoint(2))).unwrap();
     assert_eq!(statistics.packets_decoded, 0);

@@ -16,6 +16,7 @@ fn message(sdp: Option<String>, first_candidate: u32, count: u32) -> wire::Link 
         ack_generation: 0,
         ack_candidates: 0,
         failed: false,
+        cause: None,
     }
 }
 

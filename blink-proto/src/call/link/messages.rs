@@ -1,7 +1,7 @@
 //! Link messages: descriptions, candidates and acknowledgements. Each message carries the whole
 //! state of its sender.
 
-use blink_api::CallTimers;
+use blink_api::{CallTimers, TransportState};
 use web_time::Instant;
 
 use super::super::io::{Negotiation, SessionId};
@@ -9,7 +9,7 @@ use super::clock::ClockFilter;
 use super::hello::HelloRepeat;
 use super::{Link, LinkAction, LinkState, MAX_CANDIDATES, MAX_GENERATION_CANDIDATES, MAX_MESSAGE, idle};
 use crate::secure::Random;
-use crate::wire::{self, LinkRole, candidates_of};
+use crate::wire::{self, Cause, LinkRole, candidates_of};
 
 impl Link {
     /// Handles a message of the remote side.
@@ -22,10 +22,11 @@ impl Link {
         actions: &mut Vec<LinkAction>,
     ) {
         if message.failed && message.generation == self.generation {
-            self.failed = true;
+            let failure = Cause::failure(message.cause);
+            self.failed.get_or_insert(failure.into());
             if !matches!(self.state, LinkState::Failed(_)) {
                 self.state = LinkState::Failed(now);
-                actions.push(LinkAction::Failed);
+                actions.push(LinkAction::Failed(failure));
             }
             return;
         }
@@ -36,7 +37,7 @@ impl Link {
             self.handle_offer(message, fresh_session, now, timers, actions);
         }
         self.handle_candidates(message, now, actions);
-        if self.all_acknowledged() && !self.failed && self.send.due().is_none_or(|due| due > now) {
+        if self.all_acknowledged() && self.failed.is_none() && self.send.due().is_none_or(|due| due > now) {
             self.send.stop();
         }
     }
@@ -111,7 +112,7 @@ impl Link {
         self.forget_acknowledgements();
         self.remote_described = true;
         self.count_described(sdp);
-        self.failed = false;
+        self.failed = None;
         self.send = idle(timers);
         self.send.expedite(now);
         let step = Negotiation::AcceptOffer { generation: self.generation, sdp: sdp.clone() };
@@ -127,6 +128,7 @@ impl Link {
         self.session = session;
         self.clock = ClockFilter::default();
         self.connected = false;
+        self.transport = TransportState::default();
         self.verified = false;
         self.hello = HelloRepeat::default();
         self.hello_until = None;
@@ -168,7 +170,7 @@ impl Link {
         if !self.send.fire(now, random) {
             return None;
         }
-        if self.all_acknowledged() && !self.failed {
+        if self.all_acknowledged() && self.failed.is_none() {
             self.send.stop();
         }
         let first = self.acked_candidates.min(self.candidates.len() as u32);
@@ -189,7 +191,8 @@ impl Link {
             candidates: if self.sdp.is_some() { unacknowledged.cloned().collect() } else { Vec::new() },
             ack_generation: if self.remote_described { self.generation } else { 0 },
             ack_candidates: if self.remote_described { self.remote_candidates } else { 0 },
-            failed: self.failed,
+            failed: self.failed.is_some(),
+            cause: self.failed,
         })
     }
 }

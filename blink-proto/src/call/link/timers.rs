@@ -1,13 +1,15 @@
 //! Timers of a link: connect limit, liveness, ICE restarts, retries and pings.
 
-use blink_api::CallTimers;
+use blink_api::{CallTimers, FailureReason, IceState};
 use web_time::{Duration, Instant};
 
 use super::super::io::SessionId;
 use super::{Link, LinkAction, LinkState};
 
-/// Pings at full rate after connecting, so that the clock offset is known soon.
-const QUICK_PINGS: u64 = 4;
+/// Pings after connecting that follow each other by a share of the interval, so that the clock
+/// offset is known within the first second.
+const QUICK_PINGS: u64 = 8;
+const QUICK_SHARE: u32 = 5;
 /// Intervals between pings after that, while other traffic arrives.
 const SLOW_PINGS: u32 = 4;
 /// First and longest interval between ICE restarts of a silent path.
@@ -25,8 +27,13 @@ impl Link {
         actions: &mut Vec<LinkAction>,
     ) {
         match self.state {
-            LinkState::Connecting(since) if now >= since + timers.connect_limit => self.handle_failed(now, actions),
-            LinkState::Up if self.hello_until.is_some_and(|until| now >= until) => self.handle_failed(now, actions),
+            LinkState::Connecting(since) if now >= since + timers.connect_limit => {
+                self.handle_failed(self.reason_of_timeout(), now, actions);
+            }
+            LinkState::Up if self.hello_until.is_some_and(|until| now >= until) => {
+                // The path is up, and its other end never said which link it means.
+                self.handle_failed(FailureReason::Timeout, now, actions);
+            }
             LinkState::Up if now >= self.last_packet + timers.suspect => {
                 // RFC 7675 consent expires after 30 s: the path is repaired long before that.
                 self.state = LinkState::Suspect(now);
@@ -35,7 +42,7 @@ impl Link {
                 actions.push(LinkAction::Suspect);
             }
             LinkState::Failed(at) if group && self.is_offerer && now >= at + self.retry_after(timers) => {
-                self.failed = false;
+                self.failed = None;
                 self.retry_pause = self.retry_after(timers) * 2;
                 self.begin_session(fresh_session(), now, actions);
                 self.next_generation(false, actions);
@@ -49,9 +56,20 @@ impl Link {
             actions.push(LinkAction::Hello);
         }
         if self.connected && self.ping_at(timers).is_some_and(|at| now >= at) {
-            self.ping = now + timers.ping;
             self.pings += 1;
+            self.ping = now + if self.pings < QUICK_PINGS { timers.ping / QUICK_SHARE } else { timers.ping };
             actions.push(LinkAction::Ping(self.pings));
+        }
+    }
+
+    /// Reason why the path is not up at the connect limit. Without an answer of the remote side, or
+    /// a state of the session, no more than the time limit is known.
+    fn reason_of_timeout(&self) -> FailureReason {
+        match self.transport.ice {
+            IceState::New | IceState::Checking | IceState::Failed if self.remote_described => {
+                FailureReason::NoCandidatePair
+            }
+            _ => FailureReason::Timeout,
         }
     }
 
