@@ -178,9 +178,11 @@ struct Loudness(AtomicU32);
 #[tokio::main]
 async fn main() -> Result<()> {
     let registry = Registry::discovered()?;
-    // Nothing is selected: this program has one backend of each kind.
-    let configuration =
-        Configuration::builder(&registry).set("example", "media_hosts.metronome.beats_per_minute", 240).build()?;
+    // Of the other kinds this program has one backend each, which needs no selection.
+    let configuration = Configuration::builder(&registry)
+        .set("example", "media_host", NAME)
+        .set("example", "media_hosts.metronome.beats_per_minute", 240)
+        .build()?;
     let (alice, bob) = (Blink::start(&configuration).await?, Blink::start(&configuration).await?);
     let mut events = bob.events();
     alice.offer_call(&[bob.did()], CallConfig::default()).await?;

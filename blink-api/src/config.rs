@@ -7,6 +7,7 @@ mod explain;
 mod file;
 mod ice;
 mod layers;
+mod metrics_settings;
 mod path;
 mod quality;
 mod recording;
@@ -17,6 +18,7 @@ pub use audio::AudioSettings;
 pub use configuration_builder::{ConfigurationBuilder, parse_value};
 pub use file::ConfigurationFile;
 pub use ice::{HostCandidates, IceConfig, IceServer, ServerScheme, ServerUri};
+pub use metrics_settings::MetricsSettings;
 pub use path::{expand_path, optional_path};
 pub use quality::{Preference, QualitySettings};
 pub use recording::RecordingSettings;
@@ -170,6 +172,7 @@ impl Configuration {
             collect(&root, "", &mut |key, value| {
                 let mut value = serde_json::to_value(value).unwrap_or_default();
                 hide_secrets(&mut value);
+                shorten(&mut value);
                 values.push(EffectiveValue { key: key.to_owned(), value, source: self.source_of(key) });
             });
         }
@@ -232,6 +235,17 @@ fn collect(dict: &Dict, prefix: &str, visit: &mut dyn FnMut(&str, &Value)) {
             Value::Dict(_, inner) => collect(inner, &key, visit),
             value => visit(&key, value),
         }
+    }
+}
+
+/// Replaces a number that was `f32` by its shortest decimal: `0.05`, not `0.05000000074505806`.
+fn shorten(value: &mut serde_json::Value) {
+    let Some(number) = value.as_f64().filter(|_| value.is_f64()) else { return };
+    let single = number as f32;
+    if f64::from(single) == number
+        && let Ok(short) = single.to_string().parse::<f64>()
+    {
+        *value = short.into();
     }
 }
 

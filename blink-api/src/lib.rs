@@ -63,8 +63,9 @@ pub use audio_codec::{
 pub use audio_io::{AudioFormat, AudioSink, AudioSource, OpenRequest, ReadResult};
 pub use config::{
     AudioSettings, BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, ConfigurationFile,
-    EffectiveValue, HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Preference, QualitySettings,
-    RecordingSettings, ServerScheme, ServerUri, Settings, UiSettings, expand_path, optional_path, parse_value,
+    EffectiveValue, HostCandidates, IceConfig, IceServer, Invitations, LogSettings, MetricsSettings, Preference,
+    QualitySettings, RecordingSettings, ServerScheme, ServerUri, Settings, UiSettings, expand_path, optional_path,
+    parse_value,
 };
 pub use display_name::{MAX_DISPLAY_NAME, display_name};
 pub use error::{Error, ErrorKind, Result};

@@ -204,8 +204,7 @@ pub(crate) struct DemoArguments {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) record: RecordArguments,
-    /// Duration of the call once both are connected, 1 to 300 s [default: the speech and half a
-    /// second]
+    /// Duration of the speech once both are connected, 3 to 300 s [default: all of it]
     #[arg(long, value_name = "N")]
     pub(crate) seconds: Option<f64>,
     /// Number of runs, 1 to 1000, each with new engines; the results are medians

@@ -5,6 +5,7 @@ use blink_media_g711 as _;
 use blink_media_processing as _;
 use blink_media_synthetic as _;
 use blink_recorders as _;
+#[cfg(feature = "ipfs")]
 use blink_signaling_ipfs as _;
 use blink_signaling_libp2p as _;
 use blink_signaling_memory as _;
@@ -60,7 +61,7 @@ pub(crate) const PROCESSOR_CHAINS: [ProcessorChain; 5] = [
 pub(crate) const DEMO_TRANSPORTS: [&str; 2] = ["webrtc-rs", "str0m"];
 
 /// Signaling backends that interoperate: gossipsub on the same topics.
-const GOSSIP: [&str; 2] = ["ipfs", "libp2p"];
+const GOSSIP: &[&str] = if cfg!(feature = "ipfs") { &["ipfs", "libp2p"] } else { &["libp2p"] };
 
 /// Whether two signaling backends interoperate.
 pub(crate) fn meet(one: &str, other: &str) -> bool {
@@ -101,13 +102,12 @@ pub(crate) fn demonstration(builder: ConfigurationBuilder) -> ConfigurationBuild
 }
 
 /// Settings of all participants of conformance runs on this machine.
-pub(crate) const LABORATORY: [&str; 5] = [
-    r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,
-    "signalings.libp2p.mdns=false",
-    r#"signalings.ipfs.listen=["/ip4/127.0.0.1/tcp/0"]"#,
-    "signalings.ipfs.mdns=false",
-    r#"ice.interfaces=["127.0.0.1"]"#,
-];
+pub(crate) fn laboratory() -> impl Iterator<Item = String> {
+    let of_node = |name: &&str| {
+        [format!(r#"signalings.{name}.listen=["/ip4/127.0.0.1/tcp/0"]"#), format!("signalings.{name}.mdns=false")]
+    };
+    GOSSIP.iter().flat_map(of_node).chain([r#"ice.interfaces=["127.0.0.1"]"#.to_owned()])
+}
 
 /// Configures backends without network and devices.
 pub(crate) fn offline(builder: ConfigurationBuilder) -> ConfigurationBuilder {

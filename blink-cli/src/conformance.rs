@@ -4,6 +4,7 @@ mod arguments;
 mod badge;
 mod html;
 mod junit;
+mod matrix_picture;
 mod report;
 mod scenario_list;
 
@@ -85,8 +86,9 @@ fn matrix(arguments: &ConformanceArguments, global: &Global) -> Result<Matrix, F
         return Err(Failure::input("--lanes is 1 to 64"));
     }
     let pairings = pairings(&Registry::discovered()?, arguments)?;
-    let matrix =
-        Matrix::new(Registry::discovered, pairings).settings(backends::LABORATORY).settings(global.set.iter().cloned());
+    let matrix = Matrix::new(Registry::discovered, pairings)
+        .settings(backends::laboratory())
+        .settings(global.set.iter().cloned());
     let wanted: Option<BTreeSet<u8>> = match &arguments.scenarios {
         Some(list) => Some(scenario_list::parse(list).map_err(Failure::input)?),
         None => arguments.quick.then(|| QUICK.iter().copied().collect()),
@@ -197,8 +199,14 @@ fn ended(row: &Row, output: &Output) {
 fn write(report: &Report, directory: &Path) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(report).expect("a report has text keys only");
     let xml = junit::xml(report).map_err(|error| Failure::call(format!("cannot create the JUnit report: {error}")))?;
-    let (page, badge) = (html::page(report), badge::svg(report));
-    for (name, text) in [("report.json", json), ("report.xml", xml), ("report.html", page), ("badge.svg", badge)] {
+    let files = [
+        ("report.json", json),
+        ("report.xml", xml),
+        ("report.html", html::page(report)),
+        ("badge.svg", badge::svg(report)),
+        ("matrix.svg", matrix_picture::svg(report)),
+    ];
+    for (name, text) in files {
         let file = directory.join(name);
         blink_api::private::write(&file, text).map_err(|error| cannot_write(&file, &error))?;
     }

@@ -11,18 +11,20 @@ use crate::commands::{Invalid, Reply, Request};
 use crate::event_text::{self, Names, milliseconds, words};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::metrics_server;
 use crate::output::Output;
 
 /// Timeout of the shutdown.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// Starts an engine, unless interrupted.
+/// Starts an engine, unless interrupted, and the endpoint of its metrics where one is configured.
 ///
 /// # Errors
-/// The engine's error, and that of backends that reach no other process.
+/// The engine's error, that of the endpoint, and that of backends that reach no other process.
 pub(crate) async fn start(configuration: &Configuration, interrupt: &Interrupt) -> Result<Blink, Failure> {
     check_reach(configuration)?;
     check_interfaces(configuration)?;
+    metrics_server::start(configuration).await?;
     tokio::select! {
         blink = Blink::start(configuration) => Ok(blink?),
         () = interrupt.wait() => Err(Failure::interrupted()),

@@ -25,7 +25,7 @@ pub(crate) async fn run(arguments: &HistoryArguments, global: &Global, output: &
         if arguments.repair {
             return Err(Failure::input("blink runs with this data directory: end it before the repair"));
         }
-        output.json_result(&reply["calls"]);
+        reply["calls"].as_array().into_iter().flatten().for_each(|call| output.json_result(call));
         reply["text"].as_str().into_iter().flat_map(str::lines).for_each(|line| output.result(line));
         return Ok(());
     }
@@ -39,8 +39,8 @@ pub(crate) async fn run(arguments: &HistoryArguments, global: &Global, output: &
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    output.json_result(&entries);
     for entry in &entries {
+        output.json_result(entry);
         output.result(&line(entry, &names));
     }
     if entries.is_empty() {

@@ -16,7 +16,7 @@ use crate::{backends, configuration, profile};
 /// Runs `blink backends`.
 pub(crate) fn backends(output: &Output) -> Result<(), Failure> {
     let backends = Registry::discovered()?.summaries();
-    output.json_result(&backends);
+    backends.iter().for_each(|backend| output.json_result(backend));
     let width = |column: fn(&blink_api::BackendSummary) -> &str| {
         backends.iter().map(|backend| column(backend).len()).max().unwrap_or(0)
     };
@@ -37,7 +37,7 @@ pub(crate) fn config(global: &Global, output: &Output) -> Result<(), Failure> {
     };
     let configuration = configuration::with_nodes(builder(), &builder().build()?, global)?.build()?;
     let values = configuration.effective();
-    output.json_result(&values);
+    values.iter().for_each(|value| output.json_result(value));
     let keys = values.iter().map(|value| value.key.len()).max().unwrap_or(0);
     let texts: Vec<_> = values.iter().map(|value| value.value.to_string()).collect();
     let width = texts.iter().map(String::len).filter(|length| *length <= 40).max().unwrap_or(0);

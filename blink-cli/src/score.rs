@@ -12,20 +12,44 @@ const EARLIEST: usize = RATE as usize / HOP;
 const LATEST: usize = 60 * EARLIEST;
 /// Minimum input of PESQ in samples: 250 ms.
 const SHORTEST: usize = RATE as usize / 4;
+/// Maximum part of either end of the sent speech that may be missing in [`pesq_wb_of_call`], in
+/// samples: 300 ms, the time from the first packets until both sides hear each other.
+const TRIMMED: usize = RATE as usize * 3 / 10;
 
 /// Rates `heard` against `said`; mono, both at `rate` Hz. `heard` may begin with up to a minute of
 /// other audio, and is cut at the length of `said`. `None` for silence and for less than 250 ms.
 pub(crate) fn pesq_wb(said: &[f32], heard: &[f32], rate: u32) -> Option<f32> {
+    let (said, heard) = align(said, heard, rate)?;
+    rate_aligned(&said, &heard)
+}
+
+/// Rates as [`pesq_wb`], but only the part of `said` that was received, if at most 300 ms are
+/// missing at either end: a recording of a call begins with the first packet that arrived, and ends
+/// with the last one. What is missing beyond that, and within the call, counts.
+pub(crate) fn pesq_wb_of_call(said: &[f32], heard: &[f32], rate: u32) -> Option<f32> {
+    let (said, heard) = align(said, heard, rate)?;
+    let first = heard.iter().position(|sample| is_loud(*sample))?;
+    let last = heard.iter().rposition(|sample| is_loud(*sample))?;
+    let range = first.min(TRIMMED)..(last + 1).max(heard.len().saturating_sub(TRIMMED));
+    rate_aligned(said.get(range.clone())?, heard.get(range)?)
+}
+
+/// Both at 16 kHz and of the length of `said`; `None` if one of them is silent or too short.
+fn align(said: &[f32], heard: &[f32], rate: u32) -> Option<(Vec<f32>, Vec<f32>)> {
     let said = resample(said, rate, RATE);
     let heard = resample(heard, rate, RATE);
     if said.len() < SHORTEST || !is_audible(&said) || !is_audible(&heard) {
         return None;
     }
     let heard = cut(&heard, delay(&said, &heard), said.len());
-    if !is_audible(&heard) {
+    is_audible(&heard).then_some((said, heard))
+}
+
+fn rate_aligned(said: &[f32], heard: &[f32]) -> Option<f32> {
+    if said.len() < SHORTEST || !is_audible(said) {
         return None;
     }
-    pesq::pesq_wb(&to_i16(&said), &to_i16(&heard)).ok().filter(|score| score.is_finite())
+    pesq::pesq_wb(&to_i16(said), &to_i16(heard)).ok().filter(|score| score.is_finite())
 }
 
 /// Delay of `heard` in samples, to within one point; PESQ aligns the rest.
@@ -62,7 +86,11 @@ fn cut(samples: &[f32], start: isize, length: usize) -> Vec<f32> {
 
 /// Whether any sample is above the least significant bit of 16.
 fn is_audible(samples: &[f32]) -> bool {
-    samples.iter().any(|sample| sample.abs() > 2.0 / 32_768.0)
+    samples.iter().any(|sample| is_loud(*sample))
+}
+
+fn is_loud(sample: f32) -> bool {
+    sample.abs() > 2.0 / 32_768.0
 }
 
 fn to_i16(samples: &[f32]) -> Vec<i16> {
@@ -110,6 +138,28 @@ mod tests {
         assert!(heard_from_late > 3.8, "{heard_from_late}");
         let half = pesq_wb(&said, &said[..said.len() / 2], CALL).unwrap();
         assert!(half < 3.0, "{half}");
+    }
+
+    /// In three seconds as in twenty, up to 300 ms at both ends cost nothing, and more does.
+    #[test]
+    fn what_a_call_cuts_off_costs_nothing_at_any_length() {
+        let ms = |ms: usize| CALL as usize / 1_000 * ms;
+        for seconds in [3, 5, 8, 20] {
+            let said = speech_clip(0, Duration::from_secs(seconds));
+            let end = said.len();
+            for (missing, late) in [(0, 0), (120, 0), (250, 40), (300, 900)] {
+                let mut heard = vec![0.0; ms(late)];
+                heard.extend_from_slice(&said[ms(missing)..end - ms(missing)]);
+                let score = pesq_wb_of_call(&said, &heard, CALL).unwrap();
+                assert!(score > 4.2, "{seconds} s without {missing} ms at both ends: {score}");
+            }
+            let middle = end / 2;
+            let mut gap = said.clone();
+            gap[middle - ms(700)..middle + ms(700)].fill(0.0);
+            let whole = pesq_wb(&said, &gap, CALL).unwrap();
+            let score = pesq_wb_of_call(&said, &gap, CALL).unwrap();
+            assert!((score - whole).abs() < 0.3 && score < 4.2, "{seconds} s with a gap: {score}, {whole}");
+        }
     }
 
     #[test]

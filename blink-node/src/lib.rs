@@ -26,6 +26,7 @@ use blink_api::{Error, ErrorKind};
 pub use address_policy::AddressPolicy;
 pub use config::NodeConfig;
 pub use external::Host;
+pub use metrics::MetricsEndpoint;
 pub use node::{Node, turn_secret};
 pub use turn::{TurnConfig, TurnCredentials, TurnLimits, TurnSecret};
 

@@ -5,7 +5,7 @@ mod endpoint;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use endpoint::MetricsEndpoint;
+pub use endpoint::MetricsEndpoint;
 
 /// Value that rises and falls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -67,7 +67,10 @@ impl Node {
             None => None,
         };
         let endpoint = match config.metrics {
-            Some(address) => Some(MetricsEndpoint::start(address, Arc::clone(&metrics)).await?),
+            Some(address) => {
+                let metrics = Arc::clone(&metrics);
+                Some(MetricsEndpoint::start(address, move || metrics.text()).await?)
+            }
             None => None,
         };
         let (commands, receiver) = mpsc::channel(COMMANDS);

@@ -21,6 +21,7 @@ use blink_api::{
     EncoderHint, ErrorKind,
 };
 
+use crate::clause::Clause;
 use crate::tone;
 
 /// Frame duration that every codec supports.
@@ -38,14 +39,40 @@ const AMPLITUDE: f32 = 0.3;
 
 /// Runs all tests of this module.
 pub fn verify(codec: &dyn AudioCodec) {
-    tones_are_decoded_in_every_format(codec);
-    packets_have_a_known_duration(codec);
-    missing_audio_is_filled_exactly(codec);
-    concealment_matches_the_capabilities(codec);
-    fec_matches_the_capabilities(codec);
-    the_bitrate_follows_hints_where_declared(codec);
-    unsupported_settings_are_refused(codec);
-    malformed_packets_are_harmless(codec);
+    Clause("tones_are_decoded_in_every_format", "AudioEncoder::encode and AudioDecoder::decode: a frame in, the same frame out, in up to `max_channels` channels")
+        .verify(|| tones_are_decoded_in_every_format(codec));
+    Clause(
+        "packets_have_a_known_duration",
+        "AudioDecoder::duration: that of a packet without decoding it; AudioEncoder::encode: at most 1,200 bytes",
+    )
+    .verify(|| packets_have_a_known_duration(codec));
+    Clause("missing_audio_is_filled_exactly", "AudioDecoder::decode: Conceal, Fec and Dred fill the whole buffer")
+        .verify(|| missing_audio_is_filled_exactly(codec));
+    Clause(
+        "concealment_matches_the_capabilities",
+        "AudioCodecCapabilities::concealment: declared, lost audio goes on; else it is silence",
+    )
+    .verify(|| concealment_matches_the_capabilities(codec));
+    Clause(
+        "fec_matches_the_capabilities",
+        "AudioCodecCapabilities::forward_error_correction and deep_redundancy: in packets only where declared",
+    )
+    .verify(|| fec_matches_the_capabilities(codec));
+    Clause(
+        "the_bitrate_follows_hints_where_declared",
+        "AudioCodecCapabilities::variable_bitrate and AudioEncoder::hint",
+    )
+    .verify(|| the_bitrate_follows_hints_where_declared(codec));
+    Clause(
+        "unsupported_settings_are_refused",
+        "AudioCodec::encoder, AudioCodec::decoder, AudioEncoder::hint and encode: Invalid for what is not supported",
+    )
+    .verify(|| unsupported_settings_are_refused(codec));
+    Clause(
+        "malformed_packets_are_harmless",
+        "AudioDecoder::decode: Invalid for what is no packet, and the next one is decoded",
+    )
+    .verify(|| malformed_packets_are_harmless(codec));
 }
 
 /// A tone is decoded in every declared number of channels: with its frequency, and about its

@@ -10,6 +10,7 @@
 mod ability;
 mod call_tests;
 mod calls;
+mod clause;
 pub mod codec;
 mod explain;
 pub mod forwarding;

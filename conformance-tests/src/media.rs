@@ -13,6 +13,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clause::Clause;
 use blink_api::{AudioFormat, DeviceDirection, ErrorKind, MediaHost, OpenRequest, TrackKind, VideoFrame};
 
 /// Request of an engine.
@@ -31,17 +32,38 @@ pub struct Names<'a> {
 
 /// Runs all tests of this module.
 pub async fn verify(host: &dyn MediaHost, names: Names<'_>) {
-    capabilities_match_the_devices(host, names).await;
-    devices_are_listed(host).await;
-    unknown_names_are_not_found(host).await;
+    Clause("capabilities_match_the_devices", "MediaCapabilities: what is not declared is refused with Unsupported")
+        .verify_async(capabilities_match_the_devices(host, names))
+        .await;
+    Clause("devices_are_listed", "MediaHost::devices: unique names of declared kinds, one default of each")
+        .verify_async(devices_are_listed(host))
+        .await;
+    Clause(
+        "unknown_names_are_not_found",
+        "MediaHost::open_audio_source, open_audio_sink and open_video_source: NotFound",
+    )
+    .verify_async(unknown_names_are_not_found(host))
+    .await;
     if let Some(name) = names.source {
-        sources_produce_samples_in_the_requested_format(host, name).await;
+        Clause(
+            "sources_produce_samples_in_the_requested_format",
+            "AudioSource::read: the requested format, at most the buffer, all of it without a clock of its own",
+        )
+        .verify_async(sources_produce_samples_in_the_requested_format(host, name))
+        .await;
     }
     if let Some(name) = names.sink {
-        sinks_report_the_samples_they_consume(host, name).await;
+        Clause("sinks_report_the_samples_they_consume", "AudioSink::write: the number of samples taken")
+            .verify_async(sinks_report_the_samples_they_consume(host, name))
+            .await;
     }
     if let Some(name) = names.video {
-        video_begins_with_a_key_frame_and_times_increase(host, name).await;
+        Clause(
+            "video_begins_with_a_key_frame_and_times_increase",
+            "VideoSource::read_frame: a key frame first, increasing times",
+        )
+        .verify_async(video_begins_with_a_key_frame_and_times_increase(host, name))
+        .await;
     }
 }
 

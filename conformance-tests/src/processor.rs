@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use blink_api::{AudioFormat, AudioProcessor, AudioProcessorFactory, ErrorKind};
 
+use crate::clause::Clause;
 use crate::room::{self, Noise, Room, delayed, level};
 
 const FORMAT: AudioFormat = AudioFormat::CALL;
@@ -30,19 +31,41 @@ const FORMATS: [(u32, u16); 7] =
 
 /// Runs all tests of this module.
 pub fn verify(factory: &dyn AudioProcessorFactory) {
-    formats_work_or_are_refused(factory);
-    other_lengths_are_refused(factory);
-    the_delay_is_true(factory);
-    silence_stays_silence(factory);
-    output_is_finite_and_bounded(factory);
-    capture_works_without_render(factory);
-    render_without_capture_is_harmless(factory);
-    times_that_jump_are_harmless(factory);
-    a_reset_starts_anew(factory);
-    voice_survives(factory);
-    echo_is_removed_where_declared(factory);
-    noise_is_lowered_where_declared(factory);
-    gain_is_controlled_where_declared(factory);
+    Clause(
+        "formats_work_or_are_refused",
+        "AudioProcessorFactory::processor: Invalid for a format that it does not support",
+    )
+    .verify(|| formats_work_or_are_refused(factory));
+    Clause(
+        "other_lengths_are_refused",
+        "AudioProcessor::render and capture: Invalid for another number of samples than 10 ms",
+    )
+    .verify(|| other_lengths_are_refused(factory));
+    Clause("the_delay_is_true", "AudioProcessor::delay: from a block that goes in to the same audio that comes out")
+        .verify(|| the_delay_is_true(factory));
+    Clause("silence_stays_silence", "AudioProcessor::capture: nothing is added to silence")
+        .verify(|| silence_stays_silence(factory));
+    Clause("output_is_finite_and_bounded", "AudioProcessor::capture: samples stay finite and between -1 and 1")
+        .verify(|| output_is_finite_and_bounded(factory));
+    Clause("capture_works_without_render", "AudioProcessor::capture: works also while nothing is played")
+        .verify(|| capture_works_without_render(factory));
+    Clause(
+        "render_without_capture_is_harmless",
+        "AudioProcessor::render: every block that is played comes, also while nothing is captured",
+    )
+    .verify(|| render_without_capture_is_harmless(factory));
+    Clause("times_that_jump_are_harmless", "AudioProcessor: times of one clock, in both directions")
+        .verify(|| times_that_jump_are_harmless(factory));
+    Clause("a_reset_starts_anew", "AudioProcessor::reset: discards what was learned and all buffered audio")
+        .verify(|| a_reset_starts_anew(factory));
+    Clause("voice_survives", "AudioProcessor::capture: the near end is what remains")
+        .verify(|| voice_survives(factory));
+    Clause("echo_is_removed_where_declared", "ProcessorCapabilities::echo_cancellation")
+        .verify(|| echo_is_removed_where_declared(factory));
+    Clause("noise_is_lowered_where_declared", "ProcessorCapabilities::noise_suppression")
+        .verify(|| noise_is_lowered_where_declared(factory));
+    Clause("gain_is_controlled_where_declared", "ProcessorCapabilities::gain_control")
+        .verify(|| gain_is_controlled_where_declared(factory));
 }
 
 /// The format of a call is supported. Every other format either works, with all its channels, or

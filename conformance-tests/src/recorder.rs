@@ -17,6 +17,7 @@ use blink_api::{
     RecordingConfig, RecordingId, RecordingSummary, RtpSample, RtpTime, Sample, TrackFormat, TrackKey,
 };
 
+use crate::clause::Clause;
 use crate::transport::{opus, vp8};
 
 /// Duration of a sample block, and the interval of ticks.
@@ -37,14 +38,28 @@ pub fn verify(recorder: &dyn Recorder, directory: &Path) {
         std::fs::create_dir(&directory).expect("the test's directory is empty and can be written to");
         directory
     };
-    accepted_formats_match_the_capabilities(recorder, &within("formats"));
-    unknown_tracks_are_not_found(recorder, &within("unknown"));
-    pushed_samples_are_in_the_files(recorder, &within("pushed"));
-    tracks_may_start_later_and_pause(recorder, &within("later"));
-    concurrent_recordings_have_separate_files(recorder, &within("apart"));
-    existing_recordings_are_never_overwritten(recorder, &within("again"));
-    written_data_survives_a_dropped_recording(recorder, &within("dropped"));
-    missing_directories_are_named(recorder, &directory.join("missing"));
+    Clause(
+        "accepted_formats_match_the_capabilities",
+        "RecorderCapabilities: what is not declared is refused with Unsupported",
+    )
+    .verify(|| accepted_formats_match_the_capabilities(recorder, &within("formats")));
+    Clause("unknown_tracks_are_not_found", "Recording::push: NotFound for a track that was not added")
+        .verify(|| unknown_tracks_are_not_found(recorder, &within("unknown")));
+    Clause("pushed_samples_are_in_the_files", "Recording::push and finish: what was pushed is in the files")
+        .verify(|| pushed_samples_are_in_the_files(recorder, &within("pushed")));
+    Clause("tracks_may_start_later_and_pause", "Recording::push: missing time is silence")
+        .verify(|| tracks_may_start_later_and_pause(recorder, &within("later")));
+    Clause(
+        "concurrent_recordings_have_separate_files",
+        "Recorder::start: recordings at the same time have files of their own",
+    )
+    .verify(|| concurrent_recordings_have_separate_files(recorder, &within("apart")));
+    Clause("existing_recordings_are_never_overwritten", "Recorder::start: files that exist are left alone")
+        .verify(|| existing_recordings_are_never_overwritten(recorder, &within("again")));
+    Clause("written_data_survives_a_dropped_recording", "RecorderCapabilities::survives_kill")
+        .verify(|| written_data_survives_a_dropped_recording(recorder, &within("dropped")));
+    Clause("missing_directories_are_named", "Recorder::start: the error names the directory")
+        .verify(|| missing_directories_are_named(recorder, &directory.join("missing")));
 }
 
 /// Tracks of declared kinds are accepted, and others refused as unsupported, without harm to the

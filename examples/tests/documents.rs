@@ -1,7 +1,7 @@
 //! Tests that the code and configuration in documents match the repository.
 
 use blink_api::{AudioCodec, Configuration, Entry, Registry, Result};
-use blink_engine::Blink;
+use blink_engine::{Blink, METRICS};
 use blink_media_cpal_opus::OpusCodec;
 use {blink_media_synthetic as _, blink_signaling_libp2p as _, blink_transport_str0m as _};
 
@@ -48,6 +48,37 @@ fn the_configuration_of_the_readme_is_understood() {
     let result = Configuration::builder(&Registry::discovered().unwrap()).file(&file).build();
     std::fs::remove_file(&file).unwrap();
     result.unwrap();
+}
+
+#[test]
+fn the_guide_for_programs_has_every_metric_and_no_other() {
+    let (_, rest) = INTEGRATORS.split_once("\n## Metrics\n").expect("there is such a section");
+    let (section, _) = rest.split_once("\n## ").expect("another one follows");
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| `blink_")).collect();
+    let row = |metric: &blink_engine::Metric| {
+        let kind = format!("{:?}", metric.kind).to_lowercase();
+        let labels = match metric.labels {
+            [] => "–".to_owned(),
+            labels => labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", "),
+        };
+        format!("| `{}` | {kind} | {labels} | {} |", metric.name, metric.help)
+    };
+    assert_eq!(rows, METRICS.iter().map(row).collect::<Vec<_>>());
+}
+
+/// Packages that another workspace should optimize are those that the demo's profile optimizes.
+#[test]
+fn the_readme_of_the_crate_names_the_packages_to_optimize() {
+    let readme = include_str!("../../blink/README.md");
+    let manifest = include_str!("../../Cargo.toml");
+    let (_, packages) = manifest.split_once("[profile.demo.package]\n").expect("there is such a profile");
+    let optimized = packages.lines().filter_map(|line| line.strip_suffix(" = { opt-level = 2 }"));
+    for package in optimized.filter(|name| !["blink-media-synthetic", "pesq"].contains(name)) {
+        let is_named = readme.contains(&format!("{package} = {{ opt-level = 2 }}"))
+            || readme.contains(&format!("`{package}`"))
+            || (package.starts_with("sonora-") && readme.contains("that begin with `sonora-`"));
+        assert!(is_named, "{package} is not in blink/README.md");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::audio::AudioSettings;
 use super::ice::IceConfig;
+use super::metrics_settings::MetricsSettings;
 use super::path::optional_path;
 use super::quality::QualitySettings;
 use super::recording::RecordingSettings;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub call: CallSettings,
     /// `[log]`
     pub log: LogSettings,
+    /// `[metrics]`
+    pub metrics: MetricsSettings,
     /// `[quality]`
     pub quality: QualitySettings,
     /// `[recording]`
@@ -76,6 +79,7 @@ impl Default for Settings {
             ice: IceConfig::default(),
             call: CallSettings::default(),
             log: LogSettings::default(),
+            metrics: MetricsSettings::default(),
             quality: QualitySettings::default(),
             recording: RecordingSettings::default(),
             ui: UiSettings::default(),

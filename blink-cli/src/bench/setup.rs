@@ -148,8 +148,8 @@ async fn measure(
 
 fn configure(registry: &Registry, global: &Global, transport: &str) -> Result<Configuration, Failure> {
     let mut builder = configuration::base(registry, global);
-    for setting in backends::LABORATORY {
-        builder = builder.set_argument("bench", setting);
+    for setting in backends::laboratory() {
+        builder = builder.set_argument("bench", &setting);
     }
     let builder = builder
         .set("bench", "transport", transport.to_owned())

@@ -154,9 +154,9 @@ impl Reply {
                 (1..).zip(calls).map(line).collect()
             }
             Self::Help { commands } => {
-                let words = |[name, arguments, _]: &[&str; 3]| format!("{name} {arguments}");
-                let width = commands.iter().map(|command| words(command).chars().count()).max().unwrap_or(0);
-                commands.iter().map(|command| format!("{:width$}  {}", words(command), command[2])).collect()
+                let form = |[name, arguments, _]: &[&str; 3]| format!("{name} {arguments}");
+                let width = commands.iter().map(|command| form(command).chars().count()).max().unwrap_or(0);
+                commands.iter().map(|command| format!("{:width$}  {}", form(command), command[2])).collect()
             }
             Self::Refused { error } => vec![error.clone()],
         }

@@ -31,7 +31,8 @@ pub(crate) struct ConformanceArguments {
     /// List the cases without running them
     #[arg(long)]
     pub(crate) list: bool,
-    /// Write report.html, report.json, report.xml (JUnit) and badge.svg to this directory
+    /// Write report.html, report.json, report.xml (JUnit), badge.svg, and matrix.svg, a picture of
+    /// the table, to this directory
     #[arg(long, value_name = "DIR", value_parser = crate::files::path())]
     pub(crate) report: Option<PathBuf>,
     /// Number of scenarios that run concurrently, 1 to 64

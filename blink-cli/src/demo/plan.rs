@@ -17,6 +17,11 @@ use crate::{configuration, files};
 
 /// Duration of the recorded speech.
 const SPEECH: Duration = Duration::from_secs(8);
+/// Minimum duration of speech that is rated reliably. P.862.3 recommends 3.2 s of active speech; in
+/// shorter speech a single syllable decides.
+const SHORTEST_SPEECH: Duration = Duration::from_secs(3);
+/// Maximum duration of speech from a file.
+const LONGEST_SPEECH: Duration = Duration::from_secs(290);
 /// Additional duration of the call, so that the end of the speech is received too.
 const REST: Duration = Duration::from_millis(500);
 
@@ -60,8 +65,15 @@ impl Plan {
         let speech = [speech(&alice)?, speech(&bob)?];
         let talk = match arguments.seconds {
             None => speech[0].max(speech[1]) + REST,
-            Some(seconds) if (1.0..=300.0).contains(&seconds) => Duration::from_secs_f64(seconds),
-            Some(seconds) => return Err(Failure::input(format!("--seconds {seconds}: expected 1 to 300"))),
+            Some(seconds) if (SHORTEST_SPEECH.as_secs_f64()..=300.0).contains(&seconds) => {
+                Duration::from_secs_f64(seconds) + REST
+            }
+            Some(seconds) => {
+                return Err(Failure::input(format!(
+                    "--seconds {seconds}: expected {} to 300; shorter speech cannot be rated",
+                    SHORTEST_SPEECH.as_secs()
+                )));
+            }
         };
         let audible = talk - REST;
         let sides = [
@@ -206,9 +218,13 @@ fn speech(configuration: &Configuration) -> Result<Duration, Failure> {
     let format = AudioFormat { sample_rate: pcm.format.sample_rate, channels: pcm.format.channels };
     let frames = pcm.samples.len() / usize::from(format.channels.max(1));
     let length = Duration::from_secs_f64(frames as f64 / f64::from(format.sample_rate.max(1)));
-    let limits = Duration::from_secs(1)..=Duration::from_secs(290);
-    if limits.contains(&length) {
+    if (SHORTEST_SPEECH..=LONGEST_SPEECH).contains(&length) {
         return Ok(length);
     }
-    Err(Failure::input(format!("{path}: expected speech of 1 to 290 s, found {:.1} s", length.as_secs_f64())))
+    Err(Failure::input(format!(
+        "{path}: expected speech of {} to {} s, found {:.1} s",
+        SHORTEST_SPEECH.as_secs(),
+        LONGEST_SPEECH.as_secs(),
+        length.as_secs_f64()
+    )))
 }

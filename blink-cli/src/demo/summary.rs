@@ -10,7 +10,7 @@ use super::plan::{Plan, Side};
 use super::run::Measurement;
 use crate::event_text::milliseconds;
 use crate::failure::Failure;
-use crate::score::pesq_wb;
+use crate::score::pesq_wb_of_call;
 
 /// Minimum score of both directions.
 const GOOD: f64 = 3.0;
@@ -39,7 +39,7 @@ fn score(listener: &Side, talker: &Side) -> Result<Option<f32>, Failure> {
     let mono: Vec<f32> =
         heard.samples.chunks(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect();
     let heard = blink_media_synthetic::resample(&mono, heard.format.sample_rate, rate);
-    Ok(pesq_wb(&talker.said, &heard, rate))
+    Ok(pesq_wb_of_call(&talker.said, &heard, rate))
 }
 
 /// Medians of all runs; the last line of `--json`.

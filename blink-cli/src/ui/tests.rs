@@ -3,6 +3,7 @@
 mod behaviour;
 mod hostile;
 mod panics;
+mod picture;
 mod screens;
 
 use std::time::{Duration, Instant};

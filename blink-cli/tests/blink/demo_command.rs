@@ -117,12 +117,32 @@ fn memory_backends_work_and_repetitions_give_medians() {
     assert_eq!(answered, 4, "{:#?}", ended.lines);
 }
 
+/// Speech of any length is judged alike, although the beginning of a call is never heard.
+#[test]
+fn short_and_long_speech_is_rated_good() {
+    for pair in [["3", "20"], ["5", "8"]] {
+        std::thread::scope(|scope| {
+            for seconds in pair {
+                scope.spawn(move || {
+                    let directory = tempfile::tempdir().unwrap();
+                    let memory = ["--set", "transport=memory", "--signaling", "memory"];
+                    let ended = demo(directory.path(), &[&memory[..], &["--seconds", seconds]].concat());
+                    assert_eq!((ended.status, ended.errors.as_str()), (0, ""), "{seconds} s: {ended:#?}");
+                    for participant in ended.last()["participants"].as_array().unwrap() {
+                        assert!(participant["pesq_wb"].as_f64().unwrap() > 3.8, "{seconds} s: {participant}");
+                    }
+                });
+            }
+        });
+    }
+}
+
 /// A side that receives silence fails the demo, and the report is still the last line.
 #[test]
 fn a_demo_with_a_silent_side_fails() {
     let directory = tempfile::tempdir().unwrap();
     let arguments =
-        ["--set", "transport=memory", "--signaling", "memory", "--seconds", "2", "--a", "microphone=silence"];
+        ["--set", "transport=memory", "--signaling", "memory", "--seconds", "3", "--a", "microphone=silence"];
     let ended = demo(directory.path(), &arguments);
     assert_eq!(ended.status, 1, "{ended:#?}");
     assert!(ended.errors.contains("Bob received no audio") && ended.errors.lines().count() == 1, "{}", ended.errors);

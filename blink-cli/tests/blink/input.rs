@@ -64,7 +64,7 @@ fn a_configuration_may_come_from_a_pipe() {
     let ended = program.end();
     assert_eq!(ended.status, 0, "{ended:?}");
     let expected = serde_json::json!({ "key": "transport", "value": "memory", "source": "/dev/stdin" });
-    assert!(ended.last().as_array().unwrap().contains(&expected), "{ended:?}");
+    assert!(ended.objects().as_array().unwrap().contains(&expected), "{ended:?}");
 }
 
 #[cfg(unix)]
@@ -139,7 +139,10 @@ fn invalid_targets_and_numbers_are_named() {
     refused(directory.path(), &["call", DID, "--seconds", "1e300"], &["--seconds", "2592000"]);
     let longest = "call.timers.ping=18446744073709551615s";
     refused(directory.path(), &["listen", "--set", longest], &["call.timers.ping", "at most a day"]);
-    refused(directory.path(), &["demo", "--seconds", "0.5"], &["--seconds 0.5"]);
+    for seconds in ["0.5", "2.9", "301", "NaN"] {
+        let reasons = [&format!("--seconds {seconds}") as &str, "3 to 300", "cannot be rated"];
+        refused(directory.path(), &["demo", "--seconds", seconds], &reasons);
+    }
     refused(directory.path(), &["demo", "--repeat", "0"], &["--repeat 0"]);
 }
 

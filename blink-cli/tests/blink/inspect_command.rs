@@ -8,8 +8,8 @@ use crate::program::run;
 fn backends_are_listed_with_their_capabilities() {
     let directory = tempfile::tempdir().unwrap();
     let ended = run(directory.path(), &["backends", "--json"]);
-    assert_eq!((ended.status, ended.lines.len()), (0, 1), "{ended:?}");
-    let backends = ended.last();
+    assert_eq!(ended.status, 0, "{ended:?}");
+    let backends = ended.objects();
     let names = |kind: &str| -> Vec<String> {
         let of_kind = backends.as_array().unwrap().iter().filter(|backend| backend["kind"] == kind);
         of_kind.map(|backend| backend["name"].as_str().unwrap().to_owned()).collect()
@@ -37,8 +37,8 @@ fn every_configuration_value_has_a_source() {
         directory.path(),
         &["config", "--json", "--ephemeral", "--set", "transport=webrtc-rs", "--set", "call.ring_time=9s"],
     );
-    assert_eq!((ended.status, ended.lines.len()), (0, 1), "{ended:?}");
-    let values = ended.last();
+    assert_eq!(ended.status, 0, "{ended:?}");
+    let values = ended.objects();
     let value = |key: &str| -> Value {
         let found = values.as_array().unwrap().iter().find(|value| value["key"] == key);
         found.unwrap_or_else(|| panic!("there is no {key}")).clone()
@@ -55,7 +55,7 @@ fn every_configuration_value_has_a_source() {
 fn the_guide_explains_every_key() {
     let guide = include_str!("../../../docs/integrators.md");
     let directory = tempfile::tempdir().unwrap();
-    let values = run(directory.path(), &["config", "--json"]).last();
+    let values = run(directory.path(), &["config", "--json"]).objects();
     for value in values.as_array().unwrap() {
         let key = value["key"].as_str().unwrap();
         // Timers are documented in a separate table.
@@ -77,7 +77,7 @@ fn configurations_in_signaling_readmes_are_valid() {
         let ended = run(directory.path(), &["config", "--json"]);
         assert_eq!(ended.status, 0, "{ended:?}");
         let expected = json!({ "key": "signaling", "value": name, "source": "blink.toml" });
-        assert!(ended.last().as_array().unwrap().contains(&expected), "{ended:?}");
+        assert!(ended.objects().as_array().unwrap().contains(&expected), "{ended:?}");
     }
 }
 
@@ -106,7 +106,7 @@ fn history_is_initially_empty_and_requires_a_data_directory() {
     assert_eq!(nowhere.status, 2, "{nowhere:?}");
     assert!(nowhere.errors.contains("data_dir"), "{nowhere:?}");
     let empty = run(directory.path(), &["history", "--json", "--set", "data_dir=kept"]);
-    assert_eq!((empty.status, empty.last()), (0, json!([])), "{empty:?}");
+    assert_eq!((empty.status, empty.objects()), (0, json!([])), "{empty:?}");
     assert!(!directory.path().join("kept").exists(), "reading creates nothing");
     run(directory.path(), &["id", "--set", "data_dir=kept"]);
     let kept = run(directory.path(), &["history", "--set", "data_dir=kept"]);

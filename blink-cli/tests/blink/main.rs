@@ -2,6 +2,7 @@
 
 mod bench_command;
 mod call_command;
+mod configuration_tables;
 mod demo_command;
 mod glare;
 mod input;
@@ -9,6 +10,7 @@ mod inspect_command;
 mod interrupts;
 mod logs;
 mod message_command;
+mod metrics_of_calls;
 mod node_command;
 mod people_command;
 mod plain_commands;

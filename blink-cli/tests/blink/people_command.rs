@@ -77,7 +77,7 @@ fn an_invite_leads_to_a_call_by_name_while_one_process_serves() {
 
     // And of a third process, by the control socket of the caller.
     let history = run_as(path, &ada, &["history", "--json"]);
-    assert_eq!(history.last()[0]["outcome"], "ongoing", "{history:?}");
+    assert_eq!(history.last()["outcome"], "ongoing", "{history:?}");
     caller.type_line("hangup");
     let ended = caller.end();
     assert_eq!(ended.status, 0, "{ended:?}");

@@ -202,6 +202,13 @@ impl Drop for Program {
 }
 
 impl Ended {
+    /// All lines as one array.
+    pub(crate) fn objects(&self) -> Value {
+        let object =
+            |line: &String| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        self.lines.iter().map(object).collect::<Value>()
+    }
+
     /// Last line of stdout, as JSON.
     pub(crate) fn last(&self) -> Value {
         let line = self.lines.last().unwrap_or_else(|| panic!("nothing was printed; errors: {}", self.errors));

@@ -31,6 +31,7 @@ use super::session::SessionHandle;
 use super::store_writer::StoreWriter;
 use super::streams::Streams;
 use super::subscriptions::Subscriptions;
+use super::telemetry::Telemetry;
 use crate::event_sender::EventSender;
 use crate::handle::Handles;
 use crate::levels::Levels;
@@ -74,6 +75,7 @@ pub(crate) struct Driver {
     /// Why the engine stopped by itself, if it did.
     stopped: Arc<OnceLock<Error>>,
     events: EventSender,
+    telemetry: Telemetry,
     handles: Handles,
     pub(super) reports: mpsc::Sender<Report>,
     incoming: mpsc::Receiver<Report>,
@@ -119,6 +121,7 @@ impl Driver {
             sessions: BTreeMap::new(),
             subscriptions,
             events,
+            telemetry: Telemetry::default(),
             handles: Handles::default(),
             reports,
             incoming,
@@ -275,7 +278,7 @@ impl Driver {
                 Output::Unsubscribe(call) => self.unsubscribe(call),
                 Output::OpenSession { session, call, remote, is_offerer } => {
                     let media = self.media.handle();
-                    let span = tracing::info_span!("session", id = session.0, %call, peer = %remote.did);
+                    let span = self.telemetry.on_session(self.parts.clock.now(), call, &remote, session);
                     let reports = self.reports.clone();
                     let ice = self.ice_with(&remote.did);
                     let parts = (&self.parts, ice);
@@ -329,7 +332,7 @@ impl Driver {
     }
 
     pub(super) fn emit(&mut self, event: Event) {
-        super::event_log::log(&event);
+        self.telemetry.on_event(self.parts.clock.now(), &event);
         match event {
             Event::CallReplaced { old, new } => self.handles.replace(old, new),
             Event::ParticipantLeft { participant, .. } => self.audio_taps.end(|track| track.endpoint == participant),

@@ -26,10 +26,12 @@
 //! | devices for the user: chosen, listed, reported | `device_choice` (names: `device_names`), `device_list`, `device_events`; waiting for an answer: `device_requests` |
 //! | levels for meters | `level_channel` |
 //! | recordings of the call, each recorder on a thread of its own | `recordings`, `recorder_worker` |
+//! | metrics and log spans | `call_metrics`, `session_metrics` (names: `metric_list`), `spans`, `telemetry` |
 //! | threads | `worker_host`, `media_threads` |
 
 mod alarm;
 mod audio_taps;
+mod call_metrics;
 pub(crate) mod command;
 mod device_choice;
 mod device_disposal;
@@ -62,9 +64,12 @@ mod send_rtp;
 mod session;
 mod session_command;
 mod session_failure;
+mod session_metrics;
+mod spans;
 mod store_writer;
 mod streams;
 mod subscriptions;
+mod telemetry;
 mod video_port;
 mod video_worker;
 mod worker;

@@ -8,6 +8,8 @@ use blink_proto::call::InboxesToFind;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::metric_list::PUBLISHES;
+
 /// Messages that wait; the newest is dropped when it is full, since everything is said again.
 const QUEUE: usize = 512;
 
@@ -37,6 +39,7 @@ impl Publisher {
 
     pub(super) fn publish(&self, topic: Topic, message: Vec<u8>, find: InboxesToFind) {
         if self.queue.try_send(Item::Message(topic, message.into(), find)).is_err() {
+            metrics::counter!(PUBLISHES, "result" => "dropped").increment(1);
             tracing::debug!("the publishing queue is full; a message is dropped and will be said again");
         }
     }
@@ -64,6 +67,12 @@ pub(super) async fn announce(signaling: &dyn Signaling, inbox: &Topic) {
 async fn publish(signaling: &dyn Signaling, topic: Topic, message: Bytes, find: InboxesToFind) {
     let result = signaling.publish(&topic, message).await;
     let is_unheard = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NoSubscribers);
+    let outcome = match &result {
+        Ok(_) => "published",
+        Err(_) if is_unheard => "no_subscribers",
+        Err(_) => "failed",
+    };
+    metrics::counter!(PUBLISHES, "result" => outcome).increment(1);
     if let Err(error) = result
         && !is_unheard
     {

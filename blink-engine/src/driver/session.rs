@@ -22,6 +22,7 @@ use super::report_messages::{capture_from_wire, section_from_wire};
 use super::rtp_input::Liveness;
 use super::session_command::SessionCommand;
 use super::session_failure::{SessionFailure, SuspectedFailure};
+use super::session_metrics::SessionMetrics;
 use blink_media::{AnnouncedSection, MediaCommand, NegotiatedSection, PathId};
 use blink_proto::call::{Negotiation, STREAM_SECTIONS, SessionId, SessionInput};
 use blink_proto::secure::ChannelRates;
@@ -192,7 +193,9 @@ impl Task {
             rates: ChannelRates::new(clock.now()),
             suspected: SuspectedFailure::default(),
         };
-        let closing = open.serve(&mut queue, &mut events, &**clock, reporter).await;
+        let mut metrics = SessionMetrics::new(session.clone(), media.clone(), *id, *remote);
+        let closing = open.serve(&mut queue, &mut events, &**clock, reporter, &mut metrics).await;
+        metrics.sample().await;
         media.remove_session(*id).await;
         session.close().await;
         match closing? {
@@ -244,9 +247,11 @@ impl OpenSession {
         events: &mut SessionEvents,
         clock: &dyn Clock,
         reporter: &mut Reporter,
+        metrics: &mut SessionMetrics,
     ) -> Result<Option<oneshot::Sender<()>>, SessionFailure> {
         loop {
             tokio::select! {
+                () = metrics.due() => metrics.sample().await,
                 command = queue.recv() => match command {
                     None => return Ok(None),
                     Some(SessionCommand::Close(done)) => return Ok(Some(done)),

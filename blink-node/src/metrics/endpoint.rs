@@ -10,7 +10,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use super::Metrics;
 use crate::listen_failure;
 
 /// Limits of a request: size of its head, time, and requests at once.
@@ -20,22 +19,34 @@ const MAX_REQUESTS: usize = 16;
 /// Pause after a failed accept, such as for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Running endpoint. Dropping it stops it.
+/// Texts of metrics, made for each request.
+type Text = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// HTTP endpoint that serves metrics at `/metrics`, in the text format of Prometheus. Dropping it
+/// stops it.
 #[derive(Debug)]
-pub(crate) struct MetricsEndpoint {
+pub struct MetricsEndpoint {
     address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl MetricsEndpoint {
-    pub(crate) async fn start(address: SocketAddr, metrics: Arc<Metrics>) -> Result<Self> {
+    /// Listens on an address; port 0 takes any free one. `text` makes the text of a reply
+    /// (version 0.0.4). Needs a tokio runtime with time and IO enabled.
+    ///
+    /// # Errors
+    /// [`Busy`](blink_api::ErrorKind::Busy) for a port in use,
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for an address that the machine does not have,
+    /// [`Io`](blink_api::ErrorKind::Io).
+    pub async fn start(address: SocketAddr, text: impl Fn() -> String + Send + Sync + 'static) -> Result<Self> {
         let failed = |source| listen_failure("metrics", address, source);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { address, task: tokio::spawn(serve(listener, metrics)) })
+        Ok(Self { address, task: tokio::spawn(serve(listener, Arc::new(text))) })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Address that it listens on.
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -46,7 +57,7 @@ impl Drop for MetricsEndpoint {
     }
 }
 
-async fn serve(listener: TcpListener, metrics: Arc<Metrics>) {
+async fn serve(listener: TcpListener, text: Text) {
     let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
@@ -58,9 +69,9 @@ async fn serve(listener: TcpListener, metrics: Arc<Metrics>) {
                 continue;
             }
         };
-        let metrics = Arc::clone(&metrics);
+        let text = Arc::clone(&text);
         tokio::spawn(async move {
-            match tokio::time::timeout(TIMEOUT, answer(stream, &metrics)).await {
+            match tokio::time::timeout(TIMEOUT, answer(stream, &*text)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "a request for metrics failed"),
                 Err(_) => tracing::debug!("a request for metrics took too long"),
@@ -70,7 +81,7 @@ async fn serve(listener: TcpListener, metrics: Arc<Metrics>) {
     }
 }
 
-async fn answer(mut stream: TcpStream, metrics: &Metrics) -> std::io::Result<()> {
+async fn answer(mut stream: TcpStream, text: &(dyn Fn() -> String + Send + Sync)) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         if head.len() >= LARGEST_HEAD || stream.read_buf(&mut head).await? == 0 {
@@ -80,7 +91,7 @@ async fn answer(mut stream: TcpStream, metrics: &Metrics) -> std::io::Result<()>
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     let (status, body) = match (words.next(), words.next()) {
-        (Some(b"GET"), Some(b"/metrics")) => ("200 OK", metrics.text()),
+        (Some(b"GET"), Some(b"/metrics")) => ("200 OK", text()),
         (Some(b"GET"), _) => ("404 Not Found", "see /metrics\n".to_owned()),
         _ => ("405 Method Not Allowed", "expected GET\n".to_owned()),
     };

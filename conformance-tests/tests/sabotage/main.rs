@@ -1,6 +1,7 @@
 //! Backends with one defect each, and the case of the suite that names it. The table in
 //! `docs/backends.md` has a row for each test.
 
+mod leaky_transport;
 mod sabotaged_signaling;
 mod sabotaged_transport;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 use blink_api::{Registry, Transport};
 use blink_conformance::{signaling, transport};
 
+use leaky_transport::Leaky;
 use sabotaged_signaling::{Sabotage, Sabotaged};
 use sabotaged_transport::{Fault, Faulty};
 
@@ -88,6 +90,19 @@ transport_cases! {
     unchecked_fingerprints: IgnoresFingerprints is told by other_fingerprints_are_refused with ["offerer", "Encryption"];
     a_network_without_encryption: IsPlain is told by other_fingerprints_are_refused with ["`network` without `encryption`"];
     a_session_that_never_closes: NeverCloses is told by everything_fails_after_close with [""];
+}
+
+#[test]
+fn payloads_in_plain_text() {
+    let name = "nothing_is_readable_on_the_wire";
+    let case: transport::Case = |offerer, answerer| {
+        Box::pin(async move { _ = transport::nothing_is_readable_on_the_wire(offerer, answerer).await })
+    };
+    let pair = |leaks| move || (Leaky::new(leaks), Leaky::new(false));
+    transport::run_case(name, pair(false), case);
+    let run = AssertUnwindSafe(|| transport::run_case(name, pair(true), case));
+    let failure = text_of(std::panic::catch_unwind(run).expect_err("the case does not detect the fault"));
+    assert!(failure.contains("in plain text") && failure.contains("section Encryption"), "{failure}");
 }
 
 /// An entry that declares more than its backend does.

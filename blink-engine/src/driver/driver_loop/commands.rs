@@ -154,8 +154,14 @@ impl Driver {
         let now = now(&self.parts);
         let before = self.media.prepare(audio, microphone);
         let result = match action {
-            CallAction::Offer { people, conversation } => self.machine.offer(now, &people, &conversation),
-            CallAction::Answer(call) => self.machine.answer(now, call),
+            CallAction::Offer { people, conversation } => {
+                self.telemetry.metrics.on_offer();
+                self.machine.offer(now, &people, &conversation)
+            }
+            CallAction::Answer(call) => {
+                self.telemetry.metrics.on_answer(now.mono);
+                self.machine.answer(now, call)
+            }
         };
         // The handle is made first: carrying out the outputs may replace the call's id.
         let result = result.map(|id| self.handle_of(id));

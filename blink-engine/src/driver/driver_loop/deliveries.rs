@@ -3,6 +3,7 @@
 use blink_api::{Delivery, Topic, Verdict};
 
 use super::Driver;
+use crate::metric_list::DELIVERIES;
 use blink_proto::call::{Input, Now, Signal};
 use blink_proto::wire::Content;
 
@@ -18,11 +19,13 @@ impl Driver {
                 // Judged afterwards: a message may bring the entry by which its sender is a
                 // member.
                 let may_speak = self.machine.is_permitted(&channel, &from.did);
+                metrics::counter!(DELIVERIES, "result" => if may_speak { "accepted" } else { "ignored" }).increment(1);
                 self.parts.signaling.report(delivery.id, if may_speak { verdict } else { Verdict::Ignore });
                 let expected = self.machine.is_expected(&from.did);
                 self.envelopes.set_expected(now.mono, delivery, &from, expected, lasts);
             }
             Err(refusal) => {
+                metrics::counter!(DELIVERIES, "result" => "refused").increment(1);
                 self.parts.signaling.report(delivery.id, verdict);
                 tracing::trace!(?refusal, "a message was refused");
                 if let Some(boot_rollback) = self.envelopes.take_boot_rollback() {
