@@ -317,7 +317,9 @@ fn read_ahead(capture: &mut Capture, due: Instant, processors: &mut Processors) 
         // It is reported when it occurs in what is sent.
         tracing::debug!(%fault, "the microphone cannot be read ahead of a call");
     }
-    (capture.take_speaking(), capture.take_spoke_muted());
+    // No one is told of it.
+    capture.take_speaking();
+    capture.take_spoke_muted();
 }
 
 /// A capture with an encoder of each codec; its numbers are random.

@@ -84,7 +84,7 @@ impl Caller {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
-            messages: None,
+            messages: Some(true),
             name: None,
         }
     }
