@@ -67,7 +67,7 @@ fn a_message_is_typed_in_a_call_and_received_ones_are_shown_each_with_its_sender
     assert_eq!(press(&mut state, KeyCode::Enter, now), [Action::Message("hello y n".to_owned())]);
     press(&mut state, KeyCode::Char('t'), now);
     assert!(press(&mut state, KeyCode::Enter, now).is_empty(), "an empty one is not sent");
-    let (call, participant) = (call_id(1), endpoint(9));
+    let (call, participant) = (call_id(1), endpoint(0));
     let name = "Eve".to_owned();
     state.on_event(&Event::ParticipantNamed { call, participant, name });
     for _ in 0..2 {
