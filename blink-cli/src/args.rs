@@ -41,9 +41,9 @@ pub(crate) struct Global {
     /// Content of the configuration file.
     #[arg(skip)]
     pub(crate) file: File,
-    /// STUN and TURN servers of invites, beside those of the configuration.
+    /// Data directory whose nodes are used although nothing else is kept.
     #[arg(skip)]
-    pub(crate) servers: Vec<blink_api::IceServer>,
+    pub(crate) nodes_of: Option<PathBuf>,
     /// Set a configuration key, such as `transport=str0m` or `call.ring_time=20s`; may be repeated.
     /// `blink config` lists all keys
     #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Options of every command")]
@@ -111,7 +111,7 @@ pub(crate) enum Command {
     /// Write the crate of a new backend, with its conformance tests
     #[command(long_about = crate::new_backend::ABOUT)]
     NewBackend(crate::new_backend::NewBackendArguments),
-    /// Run a public node: DHT and relay for a group of people
+    /// Run a public node for a group of people, or use one by its invite
     #[command(long_about = crate::node::ABOUT)]
     Node(NodeArguments),
     /// Measure audio quality, latency and CPU time

@@ -23,6 +23,7 @@ use crate::failure::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::keyboard::Keyboard;
 use crate::output::Output;
+use crate::record::recordings;
 use crate::target::{self, Target};
 use crate::video::Video;
 use crate::{configuration, engine, files};
@@ -42,15 +43,12 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let seconds = arguments.seconds.map(limit).transpose()?;
     let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD));
-    let configured = |global: &Global| {
-        configuration::for_call(
-            global,
-            &arguments.devices,
-            (arguments.input.as_deref(), heard.as_deref()),
-            (&arguments.record, arguments.out.as_deref()),
-        )
-    };
-    let mut configuration = configured(global)?;
+    let configuration = configuration::for_call(
+        global,
+        &arguments.devices,
+        (arguments.input.as_deref(), heard.as_deref()),
+        (&arguments.record, arguments.out.as_deref()),
+    )?;
     let contacts = match &configuration.settings().data_dir {
         Some(data_dir) => Contacts::load(data_dir)?,
         None => Contacts::default(),
@@ -58,11 +56,7 @@ pub(crate) async fn run(
     let callees = target::parse(&arguments.targets, &contacts, SystemTime::now())?;
     let data_dir = configuration.settings().data_dir.clone();
     if let Some(client) = control::connect(data_dir.as_deref()).await {
-        return remote::call(client, arguments, seconds, output, interrupt).await;
-    }
-    let servers: Vec<_> = callees.iter().flat_map(|callee| callee.servers.clone()).collect();
-    if !servers.is_empty() {
-        configuration = configured(&Global { servers, ..global.clone() })?;
+        return remote::call(client, arguments, seconds, &global.set, (output, interrupt)).await;
     }
     files::check_microphone(&configuration).await?;
     files::check_video(&configuration, arguments.video.as_deref()).await?;
@@ -71,8 +65,10 @@ pub(crate) async fn run(
     }
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
-    let executor = Executor::new(&blink, data_dir.clone(), arguments.out.clone()).await?;
-    let executor = executor.with_recorders(&configuration.settings().recorders);
+    let settings = configuration.settings();
+    let out = arguments.out.clone().unwrap_or_else(|| recordings(settings));
+    let executor = Executor::new(&blink, data_dir.clone(), out).await?;
+    let executor = executor.with_recorders(&settings.recorders).with_settings(&configuration);
     let mut caller = Caller {
         blink: blink.clone(),
         output,
@@ -80,7 +76,7 @@ pub(crate) async fn run(
         executor,
         control: Server::start(data_dir.as_deref(), output),
         progress: CallProgress::default(),
-        hint: files::silence(&configuration),
+        hint: files::silence(&blink, &configuration).await,
         video: Video::new(&blink, arguments.video.as_deref(), arguments.out.as_deref()),
     };
     let result = tokio::select! {
@@ -113,7 +109,7 @@ struct Caller<'a> {
     control: Server,
     progress: CallProgress,
     /// Hint that is printed while calling.
-    hint: Option<&'static str>,
+    hint: Option<String>,
     video: Video,
 }
 
@@ -148,7 +144,7 @@ impl Caller<'_> {
         self.output.json_event(&json!({
             "event": "calling", "call": call.id(), "people": dids, "at_ms": milliseconds(self.output.elapsed()),
         }));
-        if let Some(hint) = self.hint {
+        if let Some(hint) = &self.hint {
             self.output.event(hint);
         }
         self.output.waiting("calling");
@@ -174,7 +170,10 @@ impl Caller<'_> {
                         self.leave().await?;
                     }
                 }
-                line = keyboard.line() => self.handle_line(&line).await,
+                line = keyboard.line() => match line {
+                    Some(line) => self.handle_line(&line).await,
+                    None => self.leave().await?,
+                },
                 line = self.control.line() => self.handle_line(&line).await,
                 () = at(search_until) => {
                     search_until = None;
@@ -227,7 +226,7 @@ impl Caller<'_> {
         }
         for did in callees {
             if self.blink.presence(*did).await? == Presence::Unknown {
-                let text = format!("nobody with the DID of {} answers so far; still calling", self.names.of(did));
+                let text = format!("no one with the DID of {} answers so far; still calling", self.names.of(did));
                 self.output.event(&format!("            {text}"));
                 self.output.json_event(&json!({ "event": "not_found", "did": did, "text": text }));
             }

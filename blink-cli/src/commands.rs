@@ -15,7 +15,7 @@ use blink_api::CallId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use self::dial::dial;
+pub(crate) use self::dial::{dial, use_servers};
 pub(crate) use self::executor::Executor;
 pub(crate) use self::reply::{Reply, State, describe};
 pub(crate) use self::vocabulary::VOCABULARY;
@@ -102,7 +102,7 @@ pub(crate) enum Command {
         /// Names of recorders; empty: those of the configuration, else `mp4`.
         #[serde(default)]
         recorders: Vec<String>,
-        /// Directory for the files; absent: that of `--out`, else the working directory.
+        /// Directory for the files; absent: that of `--out`, else one below `data_dir`.
         #[serde(default)]
         directory: Option<std::path::PathBuf>,
     },
@@ -122,6 +122,8 @@ pub(crate) enum Command {
         #[serde(default)]
         stream: Option<String>,
     },
+    /// Shows every configuration key with its value and source.
+    Settings {},
     /// Shows the calls with their participants, and the state of this device.
     State {},
     /// Shows the statistics of the paths of the call.

@@ -2,6 +2,7 @@
 //! the options.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use blink_api::{
     Configuration, ConfigurationBuilder, ConfigurationFile, Error, ErrorKind, LogSettings, MediaHost, Registry, Result,
@@ -9,6 +10,7 @@ use blink_api::{
 
 use crate::args::{DeviceOptions, Global};
 use crate::failure::Failure;
+use crate::known_nodes::KnownNodes;
 use crate::record::RecordArguments;
 use crate::{backends, files, profile};
 
@@ -132,13 +134,8 @@ pub(crate) fn for_call(
     };
     let first = with_defaults(true, None)?.build()?;
     let device_host = device_host(&first)?;
-    let mut builder = record.configure(with_defaults(device_host.is_some(), Some(&first))?, out)?;
-    if !global.servers.is_empty() {
-        let servers = [&first.settings().ice.servers[..], &global.servers].concat();
-        let servers = figment::value::Value::serialize(servers)
-            .map_err(|error| Failure::input(format!("the servers of the invite: {error}")))?;
-        builder = builder.set("the invite", "ice.servers", servers);
-    }
+    let builder = record.configure(with_defaults(device_host.is_some(), Some(&first))?, out)?;
+    let mut builder = with_nodes(builder, &first, global)?;
     if let Some(host) = device_host {
         // The default of a host of files is silence: without a device, the call is to say so.
         let settings = first.settings();
@@ -155,6 +152,21 @@ pub(crate) fn for_call(
         builder = builder.set(if input.is_some() { "--in" } else { "--out" }, "media_host", hosts);
     }
     Ok(builder.build()?)
+}
+
+/// Adds the nodes of the data directory to a configuration; `first` is the same without them.
+///
+/// # Errors
+/// Those of [`KnownNodes::load`].
+pub(crate) fn with_nodes(
+    builder: ConfigurationBuilder,
+    first: &Configuration,
+    global: &Global,
+) -> Result<ConfigurationBuilder, Failure> {
+    match first.settings().data_dir.as_deref().or(global.nodes_of.as_deref()) {
+        Some(data_dir) => Ok(KnownNodes::load(data_dir)?.apply(builder, first, SystemTime::now())?),
+        None => Ok(builder),
+    }
 }
 
 /// The first media host with hardware.

@@ -185,7 +185,7 @@ impl Contacts {
     pub(crate) fn add(&mut self, name: &str, invite: Invite) -> Result<&Contact> {
         let name = checked_name(name)?;
         let did = invite.did.ok_or_else(|| {
-            Error::new(ErrorKind::Invalid, "this invite names a node and no person, so that it cannot be a contact")
+            Error::new(ErrorKind::Invalid, "this invite is to a node and no person: use it with `blink node add`")
         })?;
         let verified = self.with_did(&did).is_some_and(|contact| contact.verified);
         if self.named(&name).is_some_and(|contact| contact.did == did) {

@@ -59,7 +59,7 @@ pub(crate) async fn run(global: &Global, output: &Output, interrupt: &Interrupt)
     let data_dir = personal.settings().data_dir.as_deref();
     // Another process holds the identity and the ports: the checks use a node of their own.
     let state = control::ask(data_dir, Command::State {}).await?;
-    let mut alone = Global { ephemeral: true, ..global.clone() };
+    let mut alone = Global { ephemeral: true, nodes_of: data_dir.map(Into::into), ..global.clone() };
     if let (Some(_), Some(signaling)) = (&state, personal.settings().signaling.as_deref()) {
         alone.set.push(format!("signalings.{signaling}.listen=[]"));
     }

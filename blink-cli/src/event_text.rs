@@ -73,14 +73,16 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::StreamEnded { track, .. } => format!("a stream of {} ended", name(&track.endpoint.did)),
         Event::NoMicrophone { error, .. } => {
             format!(
-                "no microphone, receiving only: {error}; type `microphone NAME` to choose one, `devices` to list them"
+                "no microphone, you are not heard: {error}; type `microphone NAME` to choose one, `devices` to list them"
             )
         }
         Event::SourceEnded { track, name, .. } if track.source == TrackSource::Microphone => {
             format!("the microphone `{name}` came to its end")
         }
         Event::SourceEnded { name, .. } => format!("the stream of `{name}` came to its end"),
-        Event::DeviceLost { name } => format!("the device `{name}` was lost"),
+        Event::DeviceLost { name } => {
+            format!("the device `{name}` is not there; type `devices` to list those that are")
+        }
         Event::DeviceChanged { direction, from, to, reason } => {
             changed(*direction, from.as_deref(), to.as_deref(), *reason)
         }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, AudioSource, Configuration, Context, Error, ErrorKind, MediaHost, OpenRequest, SystemClock,
-    expand_path,
+    AudioFormat, AudioSource, Configuration, Context, DeviceDirection, Error, ErrorKind, MediaHost, OpenRequest,
+    SystemClock, expand_path,
 };
 
+use blink_engine::{Blink, Device};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::configuration::device_host;
@@ -72,11 +73,38 @@ pub(crate) async fn check_video(configuration: &Configuration, source: Option<&s
     Ok(())
 }
 
-/// Hint for a user without a microphone and without an input file.
-pub(crate) fn silence(configuration: &Configuration) -> Option<&'static str> {
-    let has_devices = device_host(configuration).is_ok_and(|host| host.is_some());
-    let is_unset = matches!(configuration.settings().microphone.as_str(), "default" | "none");
-    (is_unset && !has_devices).then_some("no audio will be sent: use --in FILE or --set microphone=speech")
+/// Hint for a user without a microphone or speaker, and without files in their place.
+pub(crate) async fn silence(blink: &Blink, configuration: &Configuration) -> Option<String> {
+    let settings = configuration.settings();
+    let Ok(Some(host)) = device_host(configuration) else {
+        let is_unset = matches!(settings.microphone.as_str(), "default" | "none");
+        return is_unset.then(|| "no audio will be sent: use --in FILE or --microphone speech".to_owned());
+    };
+    let devices = blink.devices().await.ok()?;
+    let is_missing = |direction, chosen: &str| {
+        let is_of = |device: &Device| device.host == host && device.direction == direction;
+        own_name(chosen, host) == "default" && !devices.iter().any(is_of)
+    };
+    missing(
+        is_missing(DeviceDirection::Source, &settings.microphone),
+        is_missing(DeviceDirection::Sink, &settings.speaker),
+    )
+}
+
+/// Text about devices that are missing, with what to do.
+fn missing(microphone: bool, speaker: bool) -> Option<String> {
+    let what = match (microphone, speaker) {
+        (true, true) => "no microphone and no speaker",
+        (true, false) => "no microphone",
+        (false, true) => "no speaker",
+        (false, false) => return None,
+    };
+    let instead = [
+        (microphone, "`--microphone speech` or `--in FILE` sends audio all the same"),
+        (speaker, "`--speaker wav:FILE` saves what is received"),
+    ];
+    let instead: Vec<_> = instead.iter().filter(|(is, _)| *is).map(|(_, text)| *text).collect();
+    Some(format!("this machine has {what}: connect one (`blink doctor` helps); {}", instead.join(", ")))
 }
 
 /// Name of a device without that of its host.

@@ -31,9 +31,11 @@ pub(crate) fn backends(output: &Output) -> Result<(), Failure> {
 /// Runs `blink config`.
 pub(crate) fn config(global: &Global, output: &Output) -> Result<(), Failure> {
     let registry = Registry::discovered()?;
-    let defaults = profile::defaults(backends::with_devices(&registry), global);
-    let configuration =
-        configuration::options(configuration::file_and_environment(defaults, global), global).build()?;
+    let builder = || {
+        let defaults = profile::defaults(backends::with_devices(&registry), global);
+        configuration::options(configuration::file_and_environment(defaults, global), global)
+    };
+    let configuration = configuration::with_nodes(builder(), &builder().build()?, global)?.build()?;
     let values = configuration.effective();
     values.iter().for_each(|value| output.json_result(value));
     let keys = values.iter().map(|value| value.key.len()).max().unwrap_or(0);

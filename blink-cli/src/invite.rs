@@ -5,7 +5,7 @@
 //! | bytes | content |
 //! |---|---|
 //! | 2 | total length in bytes, big-endian: tells a cut-off invite from a mistyped one |
-//! | 1 | version, 1 |
+//! | 1 | version, 2; version 1 is read, too |
 //! | n | CBOR map ([`wire`]) |
 //! | 4 | the first bytes of SHA-256 over a prefix and everything before |
 //!
@@ -23,8 +23,9 @@ use sha2::{Digest, Sha256};
 
 /// Scheme of an invite.
 const SCHEME: &str = "blink:";
-/// Version of the layout that this program writes and reads.
-const VERSION: u8 = 1;
+/// Version of the layout that this program writes. Version 1, in which each address contains its
+/// peer, is read, too.
+const VERSION: u8 = 2;
 /// Length of the checksum in bytes.
 const CHECKSUM: usize = 4;
 /// Bytes before the CBOR map.
@@ -118,7 +119,7 @@ impl Invite {
             return Err(InviteError::Mistyped(None));
         }
         match signed[HEADER - 1] {
-            VERSION => wire::decode(&signed[HEADER..]),
+            1..=VERSION => wire::decode(&signed[HEADER..]),
             0 => Err(InviteError::Content("version 0 does not exist")),
             newer => Err(InviteError::Newer(newer)),
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use blink_api::{Configuration, Did};
+use blink_api::{Configuration, Did, IceServer};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -21,17 +21,18 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 const ADDRESSES: usize = 4;
 
 pub(crate) const ABOUT: &str = "\
-Prints an invite: a line of text that holds your DID and the addresses of your node. Whoever has it can call you with `blink call \
-blink:…` while `blink listen` runs, or keep it with `blink contacts add NAME blink:…`.
+Prints an invite: a line of text that holds your DID, the addresses of your node, and those of the public nodes that you use. A person who \
+has it can call you with `blink call blink:…` while `blink listen` or `blink ui` runs, or keep it with `blink contacts add NAME blink:…`.
 
-On a terminal a QR code follows. An invite is no secret, but whoever has it learns your DID and addresses.";
+On a terminal a QR code follows. An invite is no secret, but all who have it learn your DID and addresses.";
 
 #[derive(Debug, Args)]
 pub(crate) struct InviteArguments {
     /// Time after which the invite is refused, such as `12h` or `7d`; without it, never
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<Duration>,
-    /// Include the STUN and TURN servers of `ice.servers`, with their passwords
+    /// Include the passwords of TURN servers, so that the other side can relay by them, too. STUN
+    /// servers are included in any case
     #[arg(long)]
     servers: bool,
     /// Print no QR code
@@ -77,13 +78,29 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Invite to a person at these addresses, the best first, without servers and expiry.
+/// Invite to a person at these addresses, the best first, without passwords and expiry.
 pub(crate) fn with_addresses(did: Did, mut addresses: Vec<String>, configuration: &Configuration) -> Invite {
+    let servers = stun(&configuration.settings().ice.servers);
     if addresses.iter().any(|address| !is_local(address)) {
         addresses.retain(|address| !is_local(address));
     }
     addresses.truncate(ADDRESSES);
-    Invite { did: Some(did), addresses, nodes: bootstrap(configuration), ..Invite::default() }.bounded()
+    Invite { did: Some(did), addresses, nodes: bootstrap(configuration), servers, ..Invite::default() }.bounded()
+}
+
+/// The servers as STUN servers, which need no password: a TURN server is one, too. By its public
+/// address, which a STUN server tells, a person behind a router reaches the relay of the other
+/// side.
+fn stun(servers: &[IceServer]) -> Vec<IceServer> {
+    let mut stun: Vec<IceServer> = Vec::new();
+    for uri in servers.iter().filter_map(|server| server.uri().ok()) {
+        let host = if uri.host.contains(':') { format!("[{}]", uri.host) } else { uri.host };
+        let server = IceServer { url: format!("stun:{host}:{}", uri.port), ..IceServer::default() };
+        if !stun.contains(&server) {
+            stun.push(server);
+        }
+    }
+    stun
 }
 
 /// Whether only this machine reaches an address.
@@ -119,6 +136,19 @@ fn show(invite: Invite, no_qr: bool, output: &Output) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_server_is_a_stun_server_without_a_password() {
+        let server = |url: &str| IceServer {
+            url: url.to_owned(),
+            username: "1:group".to_owned(),
+            credential: "secret".to_owned(),
+        };
+        let servers = ["turn:192.0.2.1", "stun:192.0.2.1:3478", "turn:[2001:db8::1]:99"].map(server);
+        let texts: Vec<_> = stun(&servers).iter().map(|server| server.url.clone()).collect();
+        assert_eq!(texts, ["stun:192.0.2.1:3478", "stun:[2001:db8::1]:99"]);
+        assert!(stun(&servers).iter().all(|server| server.credential.is_empty() && server.username.is_empty()));
+    }
 
     #[test]
     fn lifetimes_are_bounded_and_errors_show_the_form() {

@@ -1,6 +1,6 @@
 //! Lines of standard input, read on a thread of their own.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, IsTerminal, Read};
 
 use tokio::sync::mpsc;
 
@@ -11,6 +11,8 @@ const LONGEST: u64 = 65_536;
 pub(crate) struct Keyboard {
     lines: mpsc::Receiver<String>,
     open: bool,
+    /// Whether a person types: Ctrl-D says that nothing more follows.
+    is_terminal: bool,
 }
 
 impl Keyboard {
@@ -30,14 +32,15 @@ impl Keyboard {
                 }
             });
         }
-        Self { lines, open }
+        Self { lines, open, is_terminal: io::stdin().is_terminal() }
     }
 
-    /// Waits for the next line; forever once the input has ended.
-    pub(crate) async fn line(&mut self) -> String {
+    /// Waits for the next line; `None` once where the user of a terminal ends the input. Waits
+    /// forever once another input has ended, such as `/dev/null`.
+    pub(crate) async fn line(&mut self) -> Option<String> {
         match self.next().await {
-            Some(line) => line,
-            None => std::future::pending().await,
+            None if !self.is_terminal => std::future::pending().await,
+            line => line,
         }
     }
 
@@ -49,6 +52,11 @@ impl Keyboard {
         let line = self.lines.recv().await;
         self.open = line.is_some();
         line
+    }
+
+    /// Whether a person types.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.is_terminal
     }
 
     /// Whether the input is still open.

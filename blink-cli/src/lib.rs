@@ -36,6 +36,7 @@ mod interrupt;
 mod invite;
 mod inviting;
 mod keyboard;
+mod known_nodes;
 mod listen;
 mod log;
 mod metrics_server;
@@ -75,7 +76,7 @@ use output::Output;
 /// and may end the process when a second signal asks for it.
 pub fn main() -> ExitCode {
     output::report_panics();
-    let mut arguments = match Arguments::try_parse() {
+    let mut arguments = match Arguments::try_parse().or_else(without_command) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&without_escapes(error)),
     };
@@ -132,9 +133,20 @@ async fn dispatch(command: &Command, global: &Global, output: &Output, interrupt
         Command::Rtp(arguments) => rtp::run(&arguments.command, output),
         Command::Conformance(asked) => conformance::run(asked, global, output, interrupt).await,
         Command::NewBackend(asked) => new_backend::run(asked, output),
-        Command::Node(asked) => node::run(asked, output, interrupt).await,
+        Command::Node(asked) => node::run(asked, global, output, interrupt).await,
         Command::Bench(bench) => bench::run(&bench.bench, global, output, interrupt).await,
     }
+}
+
+/// Reads options such as `--microphone` that stand without a command as those of `blink ui`, which
+/// is the command that is meant without any.
+fn without_command(error: clap::Error) -> Result<Arguments, clap::Error> {
+    if error.kind() != clap::error::ErrorKind::UnknownArgument {
+        return Err(error);
+    }
+    let mut words = std::env::args_os();
+    let program = words.next();
+    Arguments::try_parse_from(program.into_iter().chain(["ui".into()]).chain(words)).map_err(|_| error)
 }
 
 /// The help, where a command is missing.

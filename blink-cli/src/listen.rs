@@ -53,8 +53,8 @@ pub(crate) async fn run(
     refuse_second(settings.data_dir.as_deref()).await?;
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
-    let recordings = arguments.out.clone().or_else(|| arguments.interactive.then(|| recordings(settings)));
-    let executor = executor(&blink, &configuration, recordings.as_deref()).await?;
+    let recordings = arguments.out.clone().unwrap_or_else(|| recordings(settings));
+    let executor = executor(&blink, &configuration, recordings).await?;
     let mut listener = Listener {
         blink: blink.clone(),
         output,
@@ -72,9 +72,10 @@ pub(crate) async fn run(
         caller: None,
         last: None,
         listed: Vec::new(),
-        hint: files::silence(&configuration),
+        hint: files::silence(&blink, &configuration).await,
         heard: None,
         addresses: Vec::new(),
+        invite: String::new(),
         video: Video::new(&blink, arguments.video.as_deref(), arguments.out.as_deref()),
     };
     let result = tokio::select! {
@@ -131,11 +132,12 @@ struct Listener<'a> {
     /// Ongoing calls as last listed, to be joined by number.
     listed: Vec<CallId>,
     /// Hint that is printed while waiting.
-    hint: Option<&'static str>,
+    hint: Option<String>,
     /// Recording of the current call.
     heard: Option<(CallId, PathBuf)>,
-    /// Addresses that were last printed.
+    /// Addresses that were last printed, and the invite with them.
     addresses: Vec<String>,
+    invite: String,
     video: Video,
 }
 
@@ -175,7 +177,7 @@ impl Listener<'_> {
                 line = self.keyboard.next() => match line {
                     Some(line) if self.alerts.is_interactive() && line.trim() == "quit" => return Ok(()),
                     Some(line) => self.handle_line(&line, true).await,
-                    None if self.alerts.is_interactive() => return Ok(()),
+                    None if self.alerts.is_interactive() || self.keyboard.is_terminal() => return Ok(()),
                     None => {}
                 },
                 line = self.control.line() => self.handle_line(&line, false).await,
@@ -203,16 +205,20 @@ impl Listener<'_> {
     }
 
     async fn introduce(&mut self) -> Result<(), Failure> {
-        self.addresses = self.addresses().await?;
-        self.show_addresses();
+        let addresses = self.addresses().await?;
+        self.show_addresses(addresses);
         let how = if self.answers {
             "answering every call"
         } else {
             "y answers a call, n rejects it, h hangs up, j lists ongoing calls, help lists all commands"
         };
-        let end = if self.alerts.is_interactive() { "quit" } else { "Ctrl-C" };
+        let end = match (self.alerts.is_interactive(), self.keyboard.is_terminal()) {
+            (true, _) => "quit",
+            (false, true) => "Ctrl-C or Ctrl-D",
+            (false, false) => "Ctrl-C",
+        };
         self.output.event(&format!("waiting for calls; {how}; {end} ends"));
-        if let Some(hint) = self.hint {
+        if let Some(hint) = &self.hint {
             self.output.event(hint);
         }
         Ok(())
@@ -228,26 +234,31 @@ impl Listener<'_> {
     async fn update_addresses(&mut self) {
         match self.addresses().await {
             Ok(addresses) if addresses != self.addresses => {
-                self.addresses = addresses;
-                self.show_addresses();
+                self.show_addresses(addresses);
             }
             Ok(_) => {}
             Err(error) => self.report(Some(error)),
         }
     }
 
-    fn show_addresses(&self) {
-        let (did, addresses) = (self.blink.did(), &self.addresses);
-        for address in addresses {
+    /// Prints those that were not printed before, and the invite if it has changed. For programs,
+    /// all are in one object.
+    fn show_addresses(&mut self, addresses: Vec<String>) {
+        let did = self.blink.did();
+        for address in addresses.iter().filter(|address| !self.addresses.contains(address)) {
             self.output.result(address);
         }
-        let hints = self.blink_addresses();
-        let invite = inviting::with_addresses(did, hints, self.configuration).to_string();
-        self.output.event(&format!("others call you with: blink call {invite}"));
-        self.output.json_result(&json!({ "event": "listening", "did": did, "addresses": addresses, "invite": invite }));
         if addresses.is_empty() {
             self.output.result(&did.to_string());
         }
+        self.addresses = addresses;
+        let invite = inviting::with_addresses(did, self.blink_addresses(), self.configuration).to_string();
+        if invite != self.invite {
+            self.output.event(&format!("others call you with: blink call {invite}"));
+        }
+        self.output
+            .json_result(&json!({ "event": "listening", "did": did, "addresses": self.addresses, "invite": invite }));
+        self.invite = invite;
     }
 
     /// Addresses without the DID.
@@ -280,6 +291,7 @@ impl Listener<'_> {
             Event::CallEnded { call, .. } if self.is_current(call) => {
                 self.last = self.current.take();
                 self.caller = None;
+                self.report(self.executor.end_of_call().await.err());
                 show_heard(self.output, self.heard.take());
                 if self.answers {
                     self.handle_ringing().await;

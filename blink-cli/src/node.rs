@@ -1,5 +1,6 @@
 //! The command `blink node`: bootstrap node, DHT, relay, STUN and TURN for a group of people.
 
+mod known;
 mod options;
 
 use std::fmt::Write as _;
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 pub(crate) use self::options::{ABOUT, NodeArguments};
 use self::options::{CredentialsArguments, NodeCommand};
+use crate::args::Global;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::invite::Invite;
@@ -37,9 +39,16 @@ struct Issued<'a> {
 }
 
 /// Runs the node until it is interrupted, or a subcommand.
-pub(crate) async fn run(arguments: &NodeArguments, output: &Output, interrupt: &Interrupt) -> Result<(), Failure> {
-    if let Some(NodeCommand::Credentials(asked)) = &arguments.command {
-        return credentials(asked, output);
+pub(crate) async fn run(
+    arguments: &NodeArguments,
+    global: &Global,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    match &arguments.command {
+        Some(NodeCommand::Credentials(asked)) => return credentials(asked, output),
+        Some(command) => return known::run(command, global, output).await,
+        None => {}
     }
     let node = Node::start(arguments.config()?).await.map_err(|error| start_failure(&error))?;
     let issued = node.turn_secret().map(|secret| secret.issue(&arguments.user, arguments.valid, SystemTime::now()));
@@ -95,7 +104,7 @@ async fn show(node: &Node, issued: Option<&TurnCredentials>, output: &Output) ->
             date(expires)
         ));
     }
-    output.result("# The same as an invite:");
+    output.result("# Or send each of them this invite, for `blink node add`:");
     output.result(&invite);
     if let Some(address) = node.metrics_address() {
         output.result(&format!("# Metrics: http://{address}/metrics"));

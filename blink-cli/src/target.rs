@@ -37,7 +37,7 @@ pub(crate) fn parse(targets: &[String], contacts: &Contacts, now: SystemTime) ->
         previous = Some(target.as_str());
         let did = invite
             .did
-            .ok_or_else(|| Failure::input("this invite names a node and no person, so that it cannot be called"))?;
+            .ok_or_else(|| Failure::input("this invite is to a node and no person: use it with `blink node add`"))?;
         let position = people.iter().position(|person| person.did == did).unwrap_or_else(|| {
             people.push(Target { did, addresses: Vec::new(), nodes: Vec::new(), servers: Vec::new() });
             people.len() - 1

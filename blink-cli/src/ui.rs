@@ -83,8 +83,7 @@ pub(crate) async fn run(
         recordings: recordings(settings),
         outcomes: sender,
     };
-    let control = ControlLane::start(&blink, settings.data_dir.clone(), recordings(settings), &settings.recorders);
-    let control = match control.await {
+    let control = match ControlLane::start(&blink, &configuration).await {
         Ok(control) => control,
         Err(failure) => {
             blink.shutdown().await;

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use blink_api::{CallId, Configuration, Did, Endpoint, Error, RejectReason, Result, Signaling};
+use blink_api::{CallId, Configuration, Did, Endpoint, Error, IceServer, RejectReason, Result, Signaling};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ask::ask;
@@ -317,6 +317,21 @@ impl Blink {
     pub async fn set_known_people(&self, known: impl IntoIterator<Item = Did>) -> Result<()> {
         let known: BTreeSet<Did> = known.into_iter().collect();
         self.ask(|reply| Command::SetKnown { known, reply }).await
+    }
+
+    /// Sets STUN and TURN servers for paths to a person, beside those of the configuration: such as
+    /// those of the person's invite. Replaces the servers that were set before for this person;
+    /// paths that exist keep theirs until they are negotiated anew.
+    ///
+    /// # Errors
+    /// Those of [`IceServer::check`](blink_api::IceServer::check), and
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    ///
+    /// # Cancellation
+    /// As all commands.
+    pub async fn set_ice_servers(&self, did: Did, servers: Vec<IceServer>) -> Result<()> {
+        servers.iter().try_for_each(IceServer::check)?;
+        self.ask(|reply| Command::SetIceServers { did, servers, reply }).await
     }
 
     /// Events from now on. Subscribe before the command whose events are wanted.

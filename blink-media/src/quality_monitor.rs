@@ -16,8 +16,13 @@
 //! | concealment | concealed share of the time |
 //! | bandwidth | dropped share of the video frames |
 //!
-//! A measure without data, such as the loss of a muted participant, is good. The thresholds are
-//! those of [`QualitySettings`]. It reads no clock, and allocates nothing once its window is full.
+//! A measure without data, such as the loss of a muted participant, is good. Neither is an outage
+//! degraded quality, which the call reports as reconnecting: a sample without packets conceals
+//! nothing, after a pause of [`OUTAGE`] the first sample is not about losses, and round trips are
+//! not measured for [`SETTLING`].
+//!
+//! The thresholds are those of [`QualitySettings`]. It reads no clock, and allocates nothing once
+//! its window is full.
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +38,13 @@ const GOOD_AGAIN: f64 = 0.75;
 /// Packets within the window from which loss is measured: of fewer, each lost one is a high share.
 /// With 60 ms of audio in a packet, 5 s have 83.
 const FEWEST_PACKETS: u64 = 80;
+/// Time without packets after which the losses that the next ones reveal are those of an outage.
+/// Shorter than the silence after which a path is reconnecting (2.5 s), which spans fewer whole
+/// samples.
+const OUTAGE: Duration = Duration::from_secs(2);
+/// Time after an outage in which the data channel, by which round trips are measured, retransmits
+/// with the timeouts to which it backed off (RFC 9260 §6.3.3).
+const SETTLING: Duration = Duration::from_secs(10);
 /// Video frames within the window from which dropped ones are measured.
 const FEWEST_FRAMES: u64 = 10;
 
@@ -71,6 +83,10 @@ pub enum QualityChange {
 pub struct QualityMonitor {
     settings: QualitySettings,
     window: VecDeque<QualitySample>,
+    /// Time without packets up to the newest sample.
+    pause: Duration,
+    /// End of the time after an outage in which round trips are those of retransmissions.
+    settled: Option<Instant>,
     /// State of each measure, in the order of [`MEASURES`].
     states: [State; MEASURES.len()],
 }
@@ -78,12 +94,19 @@ pub struct QualityMonitor {
 impl QualityMonitor {
     /// A monitor of a path of which nothing is known.
     pub fn new(settings: QualitySettings) -> Self {
-        Self { settings, window: VecDeque::new(), states: [State::Good; MEASURES.len()] }
+        Self {
+            settings,
+            window: VecDeque::new(),
+            pause: Duration::ZERO,
+            settled: None,
+            states: [State::Good; MEASURES.len()],
+        }
     }
 
     /// Takes the newest sample, and passes on the changes that follow from it.
     pub fn observe(&mut self, now: Instant, sample: QualitySample, mut on_change: impl FnMut(QualityChange)) {
         let length = self.settings.degraded_after;
+        let sample = self.without_outage(now, sample);
         self.window.push_back(sample);
         while self.window.front().is_some_and(|oldest| self.covered() - oldest.interval >= length) {
             self.window.pop_front();
@@ -102,6 +125,22 @@ impl QualityMonitor {
         if was_degraded && !self.is_degraded() {
             on_change(QualityChange::Recovered);
         }
+    }
+
+    /// The sample without what an outage is to blame for.
+    fn without_outage(&mut self, now: Instant, mut sample: QualitySample) -> QualitySample {
+        if sample.packets_expected <= sample.packets_lost {
+            self.pause += sample.interval;
+            return QualitySample { packets_expected: 0, packets_lost: 0, concealed: Duration::ZERO, ..sample };
+        }
+        if std::mem::take(&mut self.pause) >= OUTAGE {
+            self.settled = Some(now + SETTLING);
+            sample = QualitySample { packets_lost: 0, concealed: Duration::ZERO, jitter: None, ..sample };
+        }
+        if self.settled.is_some_and(|settled| now < settled) {
+            sample.round_trip = None;
+        }
+        sample
     }
 
     /// Whether it is degraded for any reason.

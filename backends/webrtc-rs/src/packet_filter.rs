@@ -43,6 +43,8 @@ struct Paths {
     checks: CheckPacer,
     budget: CheckBudget,
     relayed: TurnChannels,
+    /// Route of the newest datagram that is not STUN: media, or its handshake.
+    newest: Option<Route>,
 }
 
 #[derive(Default)]
@@ -68,8 +70,14 @@ impl PacketFilter {
     pub(crate) fn new(ice: &IceConfig, budget: CheckBudget) -> Result<Self> {
         let mut servers = ice.servers.iter().map(Server::parse).collect::<Result<Vec<_>>>()?;
         servers.retain(|server| server.credentials.is_some() || !ice.relay_only);
-        let paths = Paths { checks: CheckPacer::new(Instant::now()), budget, relayed: TurnChannels::default() };
+        let paths =
+            Paths { checks: CheckPacer::new(Instant::now()), budget, relayed: TurnChannels::default(), newest: None };
         Ok(Self { servers, relay_only: ice.relay_only, responses: Mutex::default(), paths: Mutex::new(paths) })
+    }
+
+    /// Returns whether there are TURN servers.
+    pub(crate) fn has_relays(&self) -> bool {
+        self.servers.iter().any(|server| server.credentials.is_some())
     }
 
     /// Starts a gathering, which discards earlier responses.
@@ -158,6 +166,11 @@ impl PacketFilter {
         (is_server && is_turns) || paths.allows_incoming(now, Route { local, relay: None, remote: from }, datagram)
     }
 
+    /// Route by which media was received last.
+    pub(crate) fn newest_route(&self) -> Option<Route> {
+        self.paths().newest
+    }
+
     fn is_server(&self, address: SocketAddr) -> bool {
         !self.servers.is_empty() && self.responses().addresses.values().any(|known| known.contains(&address))
     }
@@ -235,7 +248,13 @@ impl Paths {
             }
             // Other STUN methods and channel data are accepted from servers only.
             Some([first, _]) if STUN.contains(first) || CHANNEL_DATA.contains(first) => false,
-            _ => self.checks.is_validated(route.remote),
+            _ => {
+                let is_validated = self.checks.is_validated(route.remote);
+                if is_validated {
+                    self.newest = Some(route);
+                }
+                is_validated
+            }
         }
     }
 }

@@ -51,8 +51,7 @@ pub(crate) struct SettlingRuntime {
 
 impl SettlingRuntime {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let relays = shared.packet_filter.servers.iter().any(|server| server.credentials.is_some());
-        let extra_rounds = if relays { EXTRA_ROUNDS_RELAYED } else { EXTRA_ROUNDS };
+        let extra_rounds = if shared.packet_filter.has_relays() { EXTRA_ROUNDS_RELAYED } else { EXTRA_ROUNDS };
         Self { tokio: TokioRuntime, driver: Arc::default(), extra_rounds, rounds: Arc::default(), shared }
     }
 

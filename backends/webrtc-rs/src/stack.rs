@@ -66,7 +66,7 @@ pub(crate) async fn open(
         .with_configuration(configuration)
         .with_media_engine(media)
         .with_interceptor_registry(interceptors)
-        .with_setting_engine(settings(config))
+        .with_setting_engine(settings(config, shared.packet_filter.has_relays()))
         .with_handler(handler)
         .with_runtime(Arc::new(SettlingRuntime::new(Arc::clone(shared))))
         .with_data_channel_send_buffer_limit(channels::SEND_BUFFER)
@@ -162,9 +162,12 @@ fn interceptors(media: &mut MediaEngine, shared: &Arc<Shared>) -> Result<Registr
         .with(RTX_SLOT.into(), RtxInterceptor::new(Arc::clone(shared))))
 }
 
-fn settings(config: &WebRtcConfig) -> SettingEngine {
+fn settings(config: &WebRtcConfig, has_relays: bool) -> SettingEngine {
     let at_once = Some(Duration::ZERO);
     SettingEngineBuilder::new()
+        // Within the same sockets, the stack announces its TURN allocations again instead of asking
+        // for new ones. A server that was restarted has none.
+        .with_discard_local_candidates_during_ice_restart(has_relays)
         // The stack's mDNS would open port 5353 for each connection.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_host_acceptance_min_wait(at_once)

@@ -109,7 +109,12 @@ impl IceServer {
         ServerUri::parse(&self.url)
     }
 
-    fn check(&self) -> Result<()> {
+    /// Checks that a transport can use the server.
+    ///
+    /// # Errors
+    /// Those of [`uri`](Self::uri), and [`Invalid`](ErrorKind::Invalid) for a TURN server without a
+    /// username or credential.
+    pub fn check(&self) -> Result<()> {
         let uri = self.uri().map_err(|error| error.with("key", "ice.servers"))?;
         if uri.scheme == ServerScheme::Turn && (self.username.is_empty() || self.credential.is_empty()) {
             return Err(Error::new(ErrorKind::Invalid, "a TURN server needs a username and a credential")

@@ -32,6 +32,7 @@ pub(crate) struct Unreachable {
 /// # Errors
 /// [`Invalid`](ErrorKind::Invalid) for text that is no address of this signaling backend.
 pub(crate) async fn dial(blink: &Blink, callees: &[Target]) -> Result<Vec<Unreachable>> {
+    use_servers(blink, callees).await?;
     let mut attempts = JoinSet::new();
     let mut has_connection = false;
     for callee in callees {
@@ -62,6 +63,14 @@ pub(crate) async fn dial(blink: &Blink, callees: &[Target]) -> Result<Vec<Unreac
             }
         }
     }
+}
+
+/// Makes the STUN and TURN servers of people known to the engine.
+pub(crate) async fn use_servers(blink: &Blink, people: &[Target]) -> Result<()> {
+    for person in people.iter().filter(|person| !person.servers.is_empty()) {
+        blink.set_ice_servers(person.did, person.servers.clone()).await?;
+    }
+    Ok(())
 }
 
 /// Connects to any of these addresses.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use blink_api::{CallId, Did, Endpoint, Error, ErrorKind, Result, StreamId, TrackKind};
+use blink_api::{CallId, Configuration, Did, EffectiveValue, Endpoint, Error, ErrorKind, Result, StreamId, TrackKind};
 use blink_engine::{Blink, CallConfig, CallSnapshot, CallState, RecordingRequest, StreamConfig};
 
 use super::{Command, Reply, State, dial};
@@ -20,9 +20,10 @@ const RECORDER: &str = "mp4";
 pub(crate) struct Executor {
     blink: Blink,
     data_dir: Option<PathBuf>,
-    /// Directory of recordings; absent: the working directory.
-    recordings: Option<PathBuf>,
+    /// Directory of recordings.
+    recordings: PathBuf,
     recorders: Vec<String>,
+    settings: Vec<EffectiveValue>,
     contacts: Contacts,
 }
 
@@ -31,12 +32,13 @@ impl Executor {
     ///
     /// # Errors
     /// Those of the contacts and the engine.
-    pub(crate) async fn new(blink: &Blink, data_dir: Option<PathBuf>, recordings: Option<PathBuf>) -> Result<Self> {
+    pub(crate) async fn new(blink: &Blink, data_dir: Option<PathBuf>, recordings: PathBuf) -> Result<Self> {
         let mut executor = Self {
             blink: blink.clone(),
             data_dir,
             recordings,
             recorders: vec![RECORDER.to_owned()],
+            settings: Vec::new(),
             contacts: Contacts::default(),
         };
         executor.reload_contacts().await?;
@@ -49,6 +51,21 @@ impl Executor {
             self.recorders = names.to_vec();
         }
         self
+    }
+
+    /// Sets the values of all configuration keys.
+    pub(crate) fn with_settings(mut self, configuration: &Configuration) -> Self {
+        self.settings = configuration.effective();
+        self
+    }
+
+    /// Unmutes and undeafens this device: both end with the call in which they were chosen.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(crate) async fn end_of_call(&self) -> Result<()> {
+        self.blink.set_muted(false).await?;
+        self.blink.set_deafened(false).await
     }
 
     /// The contacts, as last read.
@@ -86,9 +103,11 @@ impl Executor {
             Command::Deafen {} => blink.set_deafened(true).await?,
             Command::Undeafen {} => blink.set_deafened(false).await?,
             Command::Volume { volume, .. } if !(0.0..=4.0).contains(volume) => {
-                return Err(
-                    Error::new(ErrorKind::Invalid, "a volume is 0 to 4, and 1 is unchanged").with("volume", volume)
-                );
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "a volume is 0 to 4 or 0% to 400%, and 1 or 100% is unchanged",
+                )
+                .with("volume", volume));
             }
             Command::Volume { who, volume } => blink.set_volume(self.participant(who).await?, *volume).await?,
             Command::Message { message, who } => {
@@ -117,6 +136,7 @@ impl Executor {
                 return Ok(Reply::Offering { stream: blink.offer_stream(config).await? });
             }
             Command::RevokeStream { stream } => blink.revoke_stream(self.stream(stream.as_deref()).await?).await?,
+            Command::Settings {} => return Ok(Reply::Settings { settings: self.settings.clone() }),
             Command::State {} => return Ok(Reply::State(Box::new(self.state().await?))),
             Command::Statistics {} => return Ok(Reply::Statistics { participants: blink.statistics().await? }),
             Command::History {} => return Ok(Reply::History { calls: blink.call_history().await? }),
@@ -147,6 +167,9 @@ impl Executor {
     async fn reload_contacts(&mut self) -> Result<()> {
         if let Some(data_dir) = &self.data_dir {
             self.contacts = Contacts::load(data_dir)?;
+        }
+        for contact in self.contacts.iter().filter(|contact| !contact.servers.is_empty()) {
+            self.blink.set_ice_servers(contact.did, contact.servers.clone()).await?;
         }
         self.blink.set_known_people(self.contacts.iter().map(|contact| contact.did)).await
     }
@@ -206,8 +229,7 @@ impl Executor {
     }
 
     async fn record(&self, recorders: &[String], directory: Option<&PathBuf>) -> Result<Reply> {
-        let here = PathBuf::from(".");
-        let directory = directory.or(self.recordings.as_ref()).unwrap_or(&here);
+        let directory = directory.unwrap_or(&self.recordings);
         let recorders = if recorders.is_empty() { &self.recorders } else { recorders };
         let mut request = RecordingRequest::new(directory).recorders(recorders.iter().cloned());
         for contact in self.contacts.iter() {

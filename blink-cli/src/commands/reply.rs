@@ -1,6 +1,6 @@
 //! Replies to commands, as text and JSON.
 
-use blink_api::{CallId, DeviceId, Did, RecordingId, StreamId};
+use blink_api::{CallId, DeviceId, Did, EffectiveValue, RecordingId, StreamId};
 use blink_engine::{
     CallSnapshot, Device, HistoryEntry, MessageId, ParticipantStatistics, ParticipantStatus, StreamInfo,
 };
@@ -52,6 +52,11 @@ pub(crate) enum Reply {
     Offering {
         /// The stream.
         stream: StreamId,
+    },
+    /// Values of all configuration keys, with their sources.
+    Settings {
+        /// The values.
+        settings: Vec<EffectiveValue>,
     },
     /// State of this device.
     State(Box<State>),
@@ -136,6 +141,9 @@ impl Reply {
             Self::DeviceChosen { device, name } => vec![format!("{device}: `{name}`")],
             Self::Recording { .. } | Self::Sent { .. } => Vec::new(),
             Self::Offering { stream } => vec![format!("offering the stream {stream}")],
+            Self::Settings { settings } => {
+                settings.iter().map(|value| format!("{} = {}  ({})", value.key, value.value, value.source)).collect()
+            }
             Self::State(state) => state.words(names),
             Self::Statistics { participants } => participants.iter().map(|figures| path(figures, names)).collect(),
             Self::History { calls } if calls.is_empty() => vec!["no calls".to_owned()],

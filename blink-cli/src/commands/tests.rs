@@ -9,7 +9,7 @@ fn every_word_is_understood_with_its_other_words() {
     for word in &VOCABULARY {
         let arguments = match word.arguments {
             "" => "",
-            text if text.contains("0.5") => " Ada Lovelace 0.5",
+            text if text.contains("50%") => " Ada Lovelace 50%",
             _ => " x",
         };
         for name in [&[word.name], word.others].concat() {
@@ -25,6 +25,7 @@ fn every_word_is_understood_with_its_other_words() {
 #[test]
 fn names_keep_their_case_and_may_have_spaces() {
     assert_eq!(parsed("VOLUME Ada Lovelace 0.5"), Command::Volume { who: "Ada Lovelace".to_owned(), volume: 0.5 });
+    assert_eq!(parsed("volume Ada 50%"), Command::Volume { who: "Ada".to_owned(), volume: 0.5 });
     assert_eq!(parsed("mic cpal/USB Headset"), Command::Microphone { name: "cpal/USB Headset".to_owned() });
     let people = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(parsed(r#"add Bob "Ada Lovelace""#), Command::Add { people: people(&["Bob", "Ada Lovelace"]) });
@@ -56,8 +57,8 @@ fn wrong_lines_say_what_was_expected() {
     let reason = |line: &str| Request::parse(line).unwrap_err().reason;
     assert!(reason("mutee").contains("did you mean mute?"));
     assert!(reason("xyzzy").contains("help lists the commands"));
-    assert_eq!(reason("volume Ada"), "expected: volume NAME|DID 0.5");
-    assert_eq!(reason("volume Ada NaN"), "expected: volume NAME|DID 0.5");
+    assert_eq!(reason("volume Ada"), "expected: volume NAME|DID 50%");
+    assert_eq!(reason("volume Ada NaN"), "expected: volume NAME|DID 50%");
     assert_eq!(reason("mute now"), "expected: mute");
     assert!(reason(&"x".repeat(LONGEST + 1)).contains("at most"));
     assert_eq!(Request::parse("  "), Ok(None));

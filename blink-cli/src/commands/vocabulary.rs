@@ -27,7 +27,7 @@ const fn word(
 }
 
 /// All words, in the order of the help.
-pub(crate) const VOCABULARY: [Word; 25] = [
+pub(crate) const VOCABULARY: [Word; 26] = [
     word("call", &["dial"], "NAME|INVITE|DID[@ADDRESS] …", "call people", |text| {
         people(text).map(|people| Command::Call { people })
     }),
@@ -43,7 +43,7 @@ pub(crate) const VOCABULARY: [Word; 25] = [
     word("unmute", &["u"], "", "unmute the microphone", |text| none(text, Command::Unmute {})),
     word("deafen", &[], "", "stop playing the others", |text| none(text, Command::Deafen {})),
     word("undeafen", &[], "", "play the others again", |text| none(text, Command::Undeafen {})),
-    word("volume", &["gain", "v"], "NAME|DID 0.5", "set the volume of a participant, 0 to 4", volume),
+    word("volume", &["gain", "v"], "NAME|DID 50%", "set the volume of a participant, 0 to 400 %", volume),
     word("message", &["msg", "say"], "TEXT", "send a message to all in the call", |text| {
         some(text).map(|message| Command::Message { message, who: None })
     }),
@@ -67,6 +67,7 @@ pub(crate) const VOCABULARY: [Word; 25] = [
     word("revoke-stream", &["revoke"], "[STREAM]", "withdraw an offered stream", |text| {
         Some(Command::RevokeStream { stream: some(text) })
     }),
+    word("settings", &[], "", "show every configuration key", |text| none(text, Command::Settings {})),
     word("state", &["s"], "", "show calls, participants and this device", |text| none(text, Command::State {})),
     word("statistics", &["stats"], "", "show the quality of each path", |text| none(text, Command::Statistics {})),
     word("history", &[], "", "show past calls", |text| none(text, Command::History {})),
@@ -119,7 +120,10 @@ fn people(text: &str) -> Option<Vec<String>> {
 
 fn volume(text: &str) -> Option<Command> {
     let (who, volume) = text.rsplit_once(char::is_whitespace)?;
-    let volume: f32 = volume.parse().ok()?;
+    let volume: f32 = match volume.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f32>().ok()? / 100.0,
+        None => volume.parse().ok()?,
+    };
     let who = who.trim().trim_matches('"');
     (volume.is_finite() && !who.is_empty()).then(|| Command::Volume { who: who.to_owned(), volume })
 }

@@ -27,6 +27,10 @@ impl Client {
         match *self {}
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) async fn next(&mut self) -> Option<Value> {
         match *self {}
     }

@@ -153,6 +153,7 @@ pub(crate) struct Client {
     line: Vec<u8>,
     /// Events before the reply that was waited for.
     pending: VecDeque<Value>,
+    is_open: bool,
 }
 
 impl Client {
@@ -165,7 +166,14 @@ impl Client {
             return None;
         }
         let (reader, writer) = UnixStream::connect(&path).await.ok()?.into_split();
-        Some(Self { reader: BufReader::new(reader), writer, asked: 0, line: Vec::new(), pending: VecDeque::new() })
+        Some(Self {
+            reader: BufReader::new(reader),
+            writer,
+            asked: 0,
+            line: Vec::new(),
+            pending: VecDeque::new(),
+            is_open: true,
+        })
     }
 
     /// Executes a command and waits for its reply; other events stay for [`next`](Self::next).
@@ -200,6 +208,11 @@ impl Client {
         self.writer.write_all(format!("{line}\n").as_bytes()).await.map_err(|_| ended())
     }
 
+    /// Whether the process is not known to have ended.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// The next event; `None` once the process has ended.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         match self.pending.pop_front() {
@@ -211,7 +224,10 @@ impl Client {
     async fn read(&mut self) -> Option<Value> {
         // Kept over a drop of this future: `read_until` has then appended what it read.
         match self.reader.read_until(b'\n', &mut self.line).await {
-            Ok(0) | Err(_) => None,
+            Ok(0) | Err(_) => {
+                self.is_open = false;
+                None
+            }
             Ok(_) => {
                 let event = serde_json::from_slice(&self.line).unwrap_or(Value::Null);
                 self.line.clear();

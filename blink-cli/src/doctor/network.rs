@@ -32,7 +32,7 @@ pub(super) async fn signaling(configuration: &Configuration, state: Option<&Valu
     };
     checks.push(match addresses {
         Ok(0) => Check::new("ports", Status::Warning, "the node listens on no address")
-            .advising("nobody connects to this node: set `listen` of the signaling backend"),
+            .advising("no one connects to this node: set `listen` of the signaling backend"),
         Ok(count) if state.is_some() => {
             Check::new("ports", Status::Ok, format!("the running blink listens on {count} addresses"))
         }
@@ -43,7 +43,7 @@ pub(super) async fn signaling(configuration: &Configuration, state: Option<&Valu
     if nodes.is_empty() {
         checks.push(
             Check::new("nodes", Status::Warning, "no bootstrap node is configured")
-                .advising("only the local network and addresses in invites lead to others: set `bootstrap`"),
+                .advising("only the local network and addresses in invites lead to others: add a node with `blink node add`, or set `bootstrap`"),
         );
     }
     for node in nodes {
@@ -68,8 +68,9 @@ pub(super) async fn servers(configuration: &Configuration) -> Vec<Check> {
     let servers = &configuration.settings().ice.servers;
     if servers.is_empty() {
         return vec![
-            Check::new("servers", Status::Warning, "no STUN or TURN server is configured")
-                .advising("calls through routers may fail: add one to ice.servers"),
+            Check::new("servers", Status::Warning, "no STUN or TURN server is configured").advising(
+                "calls through routers may fail: add a node with `blink node add`, or a server to ice.servers",
+            ),
         ];
     }
     let mut checks = Vec::new();

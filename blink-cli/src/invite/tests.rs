@@ -44,6 +44,50 @@ fn an_invite_with_three_addresses_fits_a_chat_line() {
     assert!(text.len() < 240, "{} letters: {text}", text.len());
 }
 
+/// An invite of a person behind a router: each address leads through the relay of one node, whose
+/// addresses and TURN servers are in it, too.
+#[test]
+fn an_invite_with_a_node_has_a_qr_code_of_80_columns() {
+    let at = ["/ip4/203.0.113.7/tcp/4001", "/ip4/203.0.113.7/udp/4001/quic-v1", "/ip4/203.0.113.7/tcp/4002/ws"];
+    let relay = "12D3KooWFELnxC7Sj3FBZLSvyrH4VbuCVxPX7AzJCPnxuJbm2wJ7";
+    let nodes: Vec<_> = at.iter().map(|at| format!("{at}/p2p/{relay}")).collect();
+    let addresses = nodes.iter().map(|node| format!("{node}/p2p-circuit/p2p/{NODE}")).collect();
+    let server = |url: &str| IceServer {
+        url: url.to_owned(),
+        username: "1800000000:group".to_owned(),
+        credential: "wjwSXO2ch1B6VaLTLMy2Avn5O9o=".to_owned(),
+    };
+    let invite = Invite { did: full().did, addresses, nodes, ..Invite::default() };
+    let text = invite.to_string();
+    assert_eq!(text.parse(), Ok(invite.clone()));
+    assert!(text.len() < 400, "{} letters: {text}", text.len());
+    let invite = Invite { servers: vec![server("turn:203.0.113.7:3478")], ..invite };
+    let text = invite.to_string();
+    assert_eq!(text.parse(), Ok(invite));
+    assert!(crate::qr::code(&text.to_uppercase()).is_some(), "{} letters: {text}", text.len());
+}
+
+#[test]
+fn invites_of_version_1_are_read() {
+    // Addresses in binary form, without the peer that all end in.
+    let peer = NODE.parse::<multiaddr::PeerId>().unwrap();
+    let binary = |address: &str| address.parse::<multiaddr::Multiaddr>().unwrap().to_vec();
+    let mut encoder = minicbor::Encoder::new(Vec::new());
+    let did = full().did.unwrap();
+    encoder.map(4).unwrap().u8(0).unwrap().bytes(did.public_key()).unwrap();
+    encoder.u8(2).unwrap().array(2).unwrap().bytes(&binary("/ip4/203.0.113.7/tcp/4001")).unwrap();
+    encoder.str("memory:7").unwrap();
+    encoder.u8(3).unwrap().bytes(&binary(&format!("/p2p/{peer}"))).unwrap();
+    encoder.u8(4).unwrap().array(1).unwrap().bytes(&binary(&format!("/ip4/203.0.113.8/tcp/1/p2p/{peer}"))).unwrap();
+    let expected = Invite {
+        did: Some(did),
+        addresses: vec![format!("/ip4/203.0.113.7/tcp/4001/p2p/{NODE}"), "memory:7".to_owned()],
+        nodes: vec![format!("/ip4/203.0.113.8/tcp/1/p2p/{NODE}")],
+        ..Invite::default()
+    };
+    assert_eq!(sealed(1, &encoder.into_writer()).parse(), Ok(expected));
+}
+
 #[test]
 fn every_single_mistyped_letter_is_found() {
     let text = full().to_string();
@@ -104,20 +148,24 @@ fn sealed(version: u8, body: &[u8]) -> String {
 
 #[test]
 fn hostile_content_is_refused_and_unknown_keys_are_ignored() {
-    assert_eq!(sealed(1, &[0xA1, 0x18, 0x63, 0x01]).parse(), Ok(Invite::default()));
-    let hostile: [(&[u8], &str); 9] = [
+    assert_eq!(sealed(2, &[0xA1, 0x18, 0x63, 0x01]).parse(), Ok(Invite::default()));
+    let hostile: [(&[u8], &str); 13] = [
         (&[0xA1, 0x00, 0x41, 0x01], "32 bytes"),
         (&[0xA1, 0x02, 0x9B, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], "too many"),
         (&[0xA1, 0x02, 0x89], "too many"),
         (&[0xA1, 0x02, 0x81, 0x62, b'a', 0x1B], "readable"),
         (&[0xA1, 0x02, 0x81, 0x42, 0xFF, 0xFF], "readable"),
+        (&[0xA1, 0x02, 0x81, 0x81, 0x00], "readable"),
+        (&[0xA2, 0x02, 0x81, 0x81, 0x1B, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x03, 0x80], "readable"),
+        (&[0xA1, 0x03, 0x81, 0x41, 0x01], "readable"),
+        (&[0xA1, 0x03, 0x98, 0x40], "too many"),
         (&[0xA1, 0x05, 0x81, 0x83, 0x61, b'x', 0x60, 0x60], "stun:HOST"),
         (&[0xA2, 0x01, 0x01, 0x01, 0x01], "twice"),
         (&[0xA0, 0x00], "after its end"),
         (&[0xBF, 0xFF], "form of an invite"),
     ];
     for (body, why) in hostile {
-        let error = sealed(1, body).parse::<Invite>().unwrap_err().to_string();
+        let error = sealed(2, body).parse::<Invite>().unwrap_err().to_string();
         assert!(error.contains(why), "{body:x?}: {error}");
     }
 }
@@ -134,7 +182,7 @@ fn random_bytes_with_a_right_checksum_never_panic() {
             body[at] = random.random();
         }
         body.truncate(random.random_range(1..=body.len()));
-        if let Ok(invite) = sealed(1, &body).parse::<Invite>() {
+        if let Ok(invite) = sealed(2, &body).parse::<Invite>() {
             assert_eq!(invite.to_string().parse(), Ok(invite));
         }
     }

@@ -5,18 +5,20 @@
 //! | 0 | DID: the 32 bytes of the Ed25519 key |
 //! | 1 | expiry in Unix seconds |
 //! | 2 | addresses of the person |
-//! | 3 | bytes at the end of each binary address of the person: `/p2p/…`, said once |
+//! | 3 | peers that addresses contain, each said once ([`addresses`]) |
 //! | 4 | addresses of nodes |
 //! | 5 | servers, each an array of URL, user name and credential |
 //!
-//! An address that is a multiaddr is bytes in its binary form, any other is text.
+//! In version 1, an address is text or bytes, and key 3 is the end of each address of the person
+//! that is bytes. The two versions are told apart by their types.
+
+mod addresses;
 
 use blink_api::{Did, IceServer, ServerUri};
-use minicbor::data::Type;
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder};
-use multiaddr::{Multiaddr, Protocol};
 
+use self::addresses::{Peers, Written};
 use super::{Invite, InviteError, LONGEST_TEXT, MOST_ADDRESSES, MOST_SERVERS};
 
 /// Encodes an invite.
@@ -30,13 +32,15 @@ fn write(
     invite: &Invite,
     encoder: &mut Encoder<Vec<u8>>,
 ) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
-    let node = common_node(&invite.addresses);
+    let mut peers = Peers::default();
+    let [addresses, nodes] = [&invite.addresses, &invite.nodes]
+        .map(|addresses| addresses.iter().map(|address| peers.write(address)).collect::<Vec<_>>());
     let keys = [
         invite.did.is_some(),
         invite.expires.is_some(),
-        !invite.addresses.is_empty(),
-        node.is_some(),
-        !invite.nodes.is_empty(),
+        !addresses.is_empty(),
+        !peers.is_empty(),
+        !nodes.is_empty(),
         !invite.servers.is_empty(),
     ];
     encoder.map(keys.iter().filter(|is| **is).count() as u64)?;
@@ -46,16 +50,14 @@ fn write(
     if let Some(expires) = invite.expires {
         encoder.u8(1)?.u64(expires)?;
     }
-    if !invite.addresses.is_empty() {
-        encoder.u8(2)?;
-        write_addresses(&invite.addresses, node.as_deref().unwrap_or_default(), encoder)?;
+    if !addresses.is_empty() {
+        encoder.u8(2)?.encode(&addresses)?;
     }
-    if let Some(node) = &node {
-        encoder.u8(3)?.bytes(node)?;
+    if !peers.is_empty() {
+        encoder.u8(3)?.encode(&peers)?;
     }
-    if !invite.nodes.is_empty() {
-        encoder.u8(4)?;
-        write_addresses(&invite.nodes, &[], encoder)?;
+    if !nodes.is_empty() {
+        encoder.u8(4)?.encode(&nodes)?;
     }
     if !invite.servers.is_empty() {
         encoder.u8(5)?.array(invite.servers.len() as u64)?;
@@ -64,40 +66,6 @@ fn write(
         }
     }
     Ok(())
-}
-
-fn write_addresses(
-    addresses: &[String],
-    node: &[u8],
-    encoder: &mut Encoder<Vec<u8>>,
-) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
-    encoder.array(addresses.len() as u64)?;
-    for address in addresses {
-        match binary(address) {
-            Some(bytes) => encoder.bytes(bytes.strip_suffix(node).unwrap_or(&bytes))?,
-            None => encoder.str(address)?,
-        };
-    }
-    Ok(())
-}
-
-/// Binary form of a multiaddr, if it is written in the form that is read back.
-fn binary(address: &str) -> Option<Vec<u8>> {
-    let parsed: Multiaddr = address.parse().ok()?;
-    (parsed.to_string() == address).then(|| parsed.to_vec())
-}
-
-/// The node's name that all binary addresses end in.
-fn common_node(addresses: &[String]) -> Option<Vec<u8>> {
-    let mut common = None;
-    for address in addresses.iter().filter(|address| binary(address).is_some()) {
-        let Some(Protocol::P2p(node)) = address.parse::<Multiaddr>().ok()?.pop() else { return None };
-        let node = Multiaddr::empty().with(Protocol::P2p(node)).to_vec();
-        if common.get_or_insert_with(|| node.clone()) != &node {
-            return None;
-        }
-    }
-    common
 }
 
 /// Decodes an invite with a right checksum, which may still be hostile.
@@ -126,7 +94,7 @@ const TWICE: &str = "a part occurs twice";
 fn read(decoder: &mut Decoder<'_>) -> Result<Invite, Error> {
     let entries = decoder.map()?.ok_or_else(|| Error::message("a map of unknown length"))?;
     let mut invite = Invite::default();
-    let (mut addresses, mut node) = (Vec::new(), Vec::new());
+    let (mut addresses, mut nodes, mut peers) = (Vec::new(), Vec::new(), Peers::default());
     let mut seen = 0_u8;
     for _ in 0..entries {
         let key = decoder.u64()?;
@@ -142,41 +110,25 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Invite, Error> {
             }
             1 => invite.expires = Some(decoder.u64()?),
             2 => addresses = read_addresses(decoder)?,
-            3 => node = decoder.bytes()?.to_vec(),
-            4 => invite.nodes = texts(read_addresses(decoder)?, &[])?,
+            3 => peers = decoder.decode()?,
+            4 => nodes = read_addresses(decoder)?,
             5 => invite.servers = read_servers(decoder)?,
             _ => decoder.skip()?,
         }
     }
-    invite.addresses = texts(addresses, &node)?;
+    invite.addresses = texts(addresses, &peers)?;
+    // In version 1, the peer at the end was left out of the person's addresses only.
+    invite.nodes = texts(nodes, &peers.without_end())?;
     Ok(invite)
 }
 
-/// An address as it is written.
-enum Written {
-    Binary(Vec<u8>),
-    Text(String),
-}
-
 fn read_addresses(decoder: &mut Decoder<'_>) -> Result<Vec<Written>, Error> {
-    (0..count(decoder, MOST_ADDRESSES)?)
-        .map(|_| match decoder.datatype()? {
-            Type::Bytes => Ok(Written::Binary(decoder.bytes()?.to_vec())),
-            _ => Ok(Written::Text(decoder.str()?.to_owned())),
-        })
-        .collect()
+    (0..count(decoder, MOST_ADDRESSES)?).map(|_| decoder.decode()).collect()
 }
 
-fn texts(addresses: Vec<Written>, node: &[u8]) -> Result<Vec<String>, Error> {
-    let text = |written| match written {
-        Written::Binary(mut bytes) => {
-            bytes.extend(node);
-            Multiaddr::try_from(bytes).map(|address| address.to_string()).ok()
-        }
-        Written::Text(text) => Some(text),
-    };
-    let checked = |written| text(written).filter(|text| is_address(text)).ok_or_else(|| Error::message(BAD_ADDRESS));
-    addresses.into_iter().map(checked).collect()
+fn texts(addresses: Vec<Written>, peers: &Peers) -> Result<Vec<String>, Error> {
+    let checked = |written| peers.read(written).filter(|text| is_address(text));
+    addresses.into_iter().map(|written| checked(written).ok_or_else(|| Error::message(BAD_ADDRESS))).collect()
 }
 
 fn read_servers(decoder: &mut Decoder<'_>) -> Result<Vec<IceServer>, Error> {

@@ -1,6 +1,6 @@
 //! Checks before calls are waited for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use blink_api::{Configuration, Invitations};
 use blink_engine::Blink;
@@ -25,12 +25,12 @@ pub(crate) async fn refuse_second(data_dir: Option<&Path>) -> Result<(), Failure
 pub(super) async fn executor(
     blink: &Blink,
     configuration: &Configuration,
-    out: Option<&Path>,
+    recordings: PathBuf,
 ) -> Result<Executor, Failure> {
     let settings = configuration.settings();
-    let executor = Executor::new(blink, settings.data_dir.clone(), out.map(Path::to_owned)).await;
+    let executor = Executor::new(blink, settings.data_dir.clone(), recordings).await;
     let executor = match executor {
-        Ok(executor) => executor.with_recorders(&settings.recorders),
+        Ok(executor) => executor.with_recorders(&settings.recorders).with_settings(configuration),
         Err(error) => {
             blink.shutdown().await;
             return Err(error.into());

@@ -19,8 +19,8 @@ pub(crate) const ABOUT: &str = "\
 Runs a public node for a group of people: they find each other in its distributed hash table, and reach each other through its relay and \
 its STUN and TURN server.
 
-Run it on a machine with a public address, or on a local network with `--allow-private`. It prints the lines that each of the group copies \
-into blink.toml, and an invite that carries the same. The node takes part in no call, and reads none.";
+Run it on a machine with a public address, or on a local network with `--allow-private`. It prints an invite: each of the group adds it with \
+`blink node add blink:…`, or copies the lines above it into blink.toml. The node takes part in no call, and reads none.";
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -84,6 +84,19 @@ pub(crate) struct NodeArguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NodeCommand {
+    /// Use the node of an invite: to find people, and where a router lets no direct path through
+    Add {
+        /// Invite (`blink:…`) that `blink node` printed for its operator
+        invite: String,
+    },
+    /// List the nodes that were added
+    List,
+    /// Do not use a node any more
+    Remove {
+        /// Peer id of the node, or how it begins
+        #[arg(value_name = "PEER")]
+        peer: String,
+    },
     /// Issue a credential for the TURN server of a node, which may be running
     Credentials(CredentialsArguments),
 }

@@ -60,6 +60,8 @@ pub(super) enum Action {
     ReadPresence(Vec<Did>),
     /// Reads the own addresses and makes an invite.
     MakeInvite,
+    /// Copies a text to the clipboard of the user's terminal.
+    Copy(String),
     /// Sounds the terminal's bell.
     Bell,
     /// Draws the whole screen again.

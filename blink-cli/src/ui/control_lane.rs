@@ -1,8 +1,8 @@
 //! Commands of other processes of this user, over the control socket, while a screen is shown.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use blink_api::Configuration;
 use blink_engine::{Blink, Event};
 use tokio::task::JoinHandle;
 
@@ -12,6 +12,7 @@ use crate::engine;
 use crate::event_text::Names;
 use crate::failure::{Failure, one_line};
 use crate::output::Output;
+use crate::record::recordings;
 
 /// The socket, its commands, and the events that its connections see.
 pub(super) struct ControlLane {
@@ -24,15 +25,13 @@ impl ControlLane {
     ///
     /// # Errors
     /// Those of the contacts, such as a damaged file.
-    pub(super) async fn start(
-        blink: &Blink,
-        data_dir: Option<PathBuf>,
-        recordings: PathBuf,
-        recorders: &[String],
-    ) -> Result<Self, Failure> {
+    pub(super) async fn start(blink: &Blink, configuration: &Configuration) -> Result<Self, Failure> {
+        let settings = configuration.settings();
+        let data_dir = settings.data_dir.clone();
         let output = Arc::new(Output::silent());
         let mut server = Server::start(data_dir.as_deref(), &output);
-        let mut executor = Executor::new(blink, data_dir, Some(recordings)).await?.with_recorders(recorders);
+        let executor = Executor::new(blink, data_dir, recordings(settings)).await?;
+        let mut executor = executor.with_recorders(&settings.recorders).with_settings(configuration);
         let shared = Arc::clone(&output);
         let task = tokio::spawn(async move {
             loop {

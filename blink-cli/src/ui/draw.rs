@@ -63,7 +63,7 @@ fn draw_header(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         right.insert(0, format!("{} missed", state.missed));
     }
     let flags = [(state.muted, "MUTED"), (state.deafened, "DEAFENED"), (state.recording, "RECORDING")];
-    let flags: Vec<_> = flags.iter().filter(|(is, _)| *is && state.call.is_some()).map(|(_, flag)| *flag).collect();
+    let flags: Vec<_> = flags.iter().filter(|(is, _)| *is).map(|(_, flag)| *flag).collect();
     let (left, right) = (format!("Blink  {own}{kept}"), right.join("  "));
     let flags = if flags.is_empty() { String::new() } else { format!("{}  ", flags.join(" ")) };
     let room = usize::from(area.width).saturating_sub(width_of(&right) + width_of(&flags));
@@ -145,10 +145,12 @@ fn keys(state: &State) -> &'static [(&'static str, &'static str)] {
             ("a", "add"),
             ("o", "offer stream"),
             ("w", "streams"),
+            ("v", "verify"),
             ("d", "devices"),
             ("h", "hang up"),
             ("l", "messages"),
             ("?", "help"),
+            ("q", "quit"),
         ],
         Page::Main => &[
             ("Enter", "call"),
@@ -165,15 +167,18 @@ fn keys(state: &State) -> &'static [(&'static str, &'static str)] {
             ("?", "help"),
             ("q", "quit"),
         ],
-        Page::Devices => &[("↑↓", "move"), ("Enter", "choose"), ("Esc", "back")],
+        Page::Devices => &[("↑↓", "move"), ("Enter", "choose"), ("Esc", "back"), ("?", "help"), ("q", "quit")],
         Page::Streams => &[
             ("↑↓", "move"),
             ("Enter", "watch, stop watching, or revoke your own"),
             ("o", "offer stream"),
             ("Esc", "back"),
+            ("?", "help"),
+            ("q", "quit"),
         ],
-        Page::Settings | Page::Messages => &[("↑↓ PgUp PgDn", "move"), ("Esc", "back")],
-        Page::Invite | Page::Help => &[("Esc", "back")],
+        Page::Settings | Page::Messages => &[("↑↓ PgUp PgDn", "move"), ("Esc", "back"), ("?", "help"), ("q", "quit")],
+        Page::Invite => &[("c", "copy"), ("↑↓ PgUp PgDn", "scroll"), ("Esc", "back"), ("?", "help"), ("q", "quit")],
+        Page::Help => &[("Esc", "back"), ("q", "quit")],
     }
 }
 

@@ -30,7 +30,13 @@ impl State {
                 self.missed += 1;
                 return vec![Action::ReadHistory];
             }
-            Event::CallEnded { .. } | Event::CallCancelled { .. } => return vec![Action::ReadHistory],
+            Event::CallEnded { .. } => {
+                // Both end with the call in which they were chosen.
+                let muted = self.muted.then_some(Action::Mute(false));
+                let deafened = self.deafened.then_some(Action::Deafen(false));
+                return [Some(Action::ReadHistory), muted, deafened].into_iter().flatten().collect();
+            }
+            Event::CallCancelled { .. } => return vec![Action::ReadHistory],
             Event::QualityDegraded { participant, reason, .. } => {
                 let reasons = self.quality.entry(*participant).or_default();
                 reasons.retain(|known| known.name() != reason.name());

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use data_encoding::BASE64;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
@@ -63,6 +64,17 @@ impl FullScreen {
     pub(super) fn bell(&mut self) -> io::Result<()> {
         let output = self.terminal.backend_mut();
         output.write_all(b"\x07")?;
+        output.flush()
+    }
+
+    /// Copies a text to the clipboard of the user's terminal (OSC 52 of xterm), also over ssh. A
+    /// terminal that does not know or does not allow it ignores it.
+    ///
+    /// # Errors
+    /// That of the terminal.
+    pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
+        let output = self.terminal.backend_mut();
+        write!(output, "\x1b]52;c;{}\x07", BASE64.encode(text.as_bytes()))?;
         output.flush()
     }
 

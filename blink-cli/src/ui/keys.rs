@@ -58,7 +58,8 @@ impl State {
             Page::Streams => self.stream_key(key.code),
             Page::Settings => scroll(&mut self.selected.setting, self.settings.len(), key.code),
             Page::Messages => scroll(&mut self.selected.message, self.notices.len(), key.code),
-            Page::Invite | Page::Help => Vec::new(),
+            Page::Invite => self.invite_key(key.code),
+            Page::Help => Vec::new(),
         })
     }
 
@@ -77,17 +78,20 @@ impl State {
     fn page_key(&mut self, code: KeyCode) -> Option<Vec<Action>> {
         let (page, action) = match code {
             KeyCode::Esc => (Page::Main, None),
+            KeyCode::Char('?') | KeyCode::F(1) if self.page == Page::Help => (Page::Main, None),
             KeyCode::Char('?') | KeyCode::F(1) => (Page::Help, None),
             KeyCode::Char('d') => (Page::Devices, Some(Action::ListDevices)),
             KeyCode::Char('s') => (Page::Settings, None),
-            KeyCode::Char('i') => (Page::Invite, Some(Action::MakeInvite)),
+            KeyCode::Char('i') => {
+                self.selected.invite = 0;
+                (Page::Invite, Some(Action::MakeInvite))
+            }
             KeyCode::Char('l') => {
                 self.selected.message = self.notices.len().saturating_sub(1);
                 (Page::Messages, None)
             }
             KeyCode::Char('w') if self.call.is_some() => (Page::Streams, None),
-            KeyCode::Char('q') if self.page == Page::Main => return Some(self.quit()),
-            KeyCode::Char('q') => (Page::Main, None),
+            KeyCode::Char('q') => return Some(self.quit()),
             KeyCode::Char(c @ ('m' | 'e' | 'r' | 'h')) if self.call.is_some() => return Some(self.media_key(c)),
             _ => return None,
         };
@@ -118,6 +122,10 @@ impl State {
             KeyCode::Char('+' | '=') | KeyCode::Right => self.change_volume(1),
             KeyCode::Char('-') | KeyCode::Left => self.change_volume(-1),
             KeyCode::Char('a') => self.ask(Question::Add),
+            KeyCode::Char('v') => match self.selected_person().map(|person| person.did) {
+                Some(did) => self.compare_words(did),
+                None => Vec::new(),
+            },
             KeyCode::Char('o') => self.ask(Question::OfferStream),
             KeyCode::Char('t') => self.ask(Question::Message),
             code => scroll(&mut self.selected.person, people, code),
@@ -141,7 +149,12 @@ impl State {
             KeyCode::Char('x') | KeyCode::Delete if self.focus == Focus::Contacts && !self.contacts.is_empty() => {
                 self.ask(Question::RemoveContact)
             }
-            KeyCode::Char('v') if self.focus == Focus::Contacts => self.compare_words(),
+            KeyCode::Char('v') if self.focus == Focus::Contacts => {
+                match self.contacts.get(self.selected.contact).map(|contact| contact.did) {
+                    Some(did) => self.compare_words(did),
+                    None => Vec::new(),
+                }
+            }
             KeyCode::Char('j') if !self.open.is_empty() => vec![Action::Answer(self.open[0].call)],
             KeyCode::Enter => self.call_selected(),
             code => match self.focus {
@@ -236,7 +249,8 @@ impl State {
             }
             Question::Quit if text.eq_ignore_ascii_case("yes") => vec![Action::Quit],
             Question::Verify if text.eq_ignore_ascii_case("yes") => {
-                let contact = self.contacts.get(self.selected.contact);
+                let compared = self.compared.take();
+                let contact = self.contacts.iter().find(|contact| Some(contact.did) == compared);
                 contact.map(|contact| Action::Verify(contact.name.clone())).into_iter().collect()
             }
             Question::RemoveContact | Question::Quit | Question::Verify => Vec::new(),
@@ -254,12 +268,31 @@ impl State {
         Vec::new()
     }
 
-    /// Shows the safety words of the selected contact, and asks whether they are the same.
-    fn compare_words(&mut self) -> Vec<Action> {
-        let Some(contact) = self.contacts.get(self.selected.contact) else { return Vec::new() };
-        let words = safety_words(&self.own.endpoint.did, &contact.did).join(" ");
-        self.notice(format!("safety words with {}: {words}", contact.name));
-        self.ask(Question::Verify)
+    /// Shows the safety words of a person, and asks whether they are the same, where the answer can
+    /// be kept.
+    fn compare_words(&mut self, did: Did) -> Vec<Action> {
+        let words = safety_words(&self.own.endpoint.did, &did).join(" ");
+        self.notice(format!("safety words with {}: {words}", self.names.of(&did)));
+        self.compared = Some(did);
+        if self.contacts.iter().any(|contact| contact.did == did) {
+            return self.ask(Question::Verify);
+        }
+        self.notice("the other side sees the same words after v; add a contact to keep that they were compared");
+        Vec::new()
+    }
+
+    /// Copies the invite, or scrolls.
+    fn invite_key(&mut self, code: KeyCode) -> Vec<Action> {
+        match (code, self.invite.first()) {
+            (KeyCode::Char('c'), Some(invite)) => {
+                let copied = Action::Copy(invite.clone());
+                self.notice(
+                    "the invite was sent to the terminal's clipboard; if it is not there, select it with the mouse",
+                );
+                vec![copied]
+            }
+            (code, _) => scroll(&mut self.selected.invite, usize::from(u16::MAX), code),
+        }
     }
 
     /// A person to call, with the hints of its contact.
@@ -275,7 +308,7 @@ impl State {
     /// The person that a text names.
     fn resolve(&self, text: &str) -> Result<Target, String> {
         let parsed = target::parse(&[text.to_owned()], &self.book, self.wall);
-        parsed.map_err(|failure| failure.reason().to_owned())?.pop().ok_or_else(|| "nobody is named".to_owned())
+        parsed.map_err(|failure| failure.reason().to_owned())?.pop().ok_or_else(|| "no one is named".to_owned())
     }
 }
 

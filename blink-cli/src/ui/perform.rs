@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::action::{Action, Outcome};
 use super::keys::direction_name;
+use crate::commands::use_servers;
 use crate::contacts::Contacts;
 use crate::failure::one_line;
 use crate::inviting;
@@ -93,11 +94,13 @@ impl Workshop {
         let blink = &self.blink;
         match action {
             Action::Call(targets) => {
+                use_servers(blink, &targets).await?;
                 targets.iter().for_each(|target| self.connect(target));
                 let dids: Vec<Did> = targets.iter().map(|target| target.did).collect();
                 blink.offer_call(&dids, CallConfig::default()).await?;
             }
             Action::Add(target) => {
+                use_servers(blink, std::slice::from_ref(&target)).await?;
                 self.connect(&target);
                 blink.add_participant(target.did).await?;
             }
@@ -146,7 +149,7 @@ impl Workshop {
             }
             Action::ReadContacts => return self.contacts().await,
             // The screen's own.
-            Action::Snapshot | Action::Bell | Action::Redraw | Action::Suspend | Action::Quit => {}
+            Action::Snapshot | Action::Copy(_) | Action::Bell | Action::Redraw | Action::Suspend | Action::Quit => {}
         }
         Ok(Outcome::Done)
     }

@@ -74,6 +74,7 @@ impl Session<'_> {
                 match action {
                     Action::Quit => return Ok(()),
                     Action::Bell if self.configuration.settings().ui.bell => screen.bell(),
+                    Action::Copy(text) => screen.copy(&text),
                     Action::Redraw => screen.redraw(),
                     Action::Suspend => screen.suspend(),
                     Action::Snapshot => {

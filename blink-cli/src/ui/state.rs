@@ -68,6 +68,8 @@ pub(super) struct State {
     pub(super) focus: Focus,
     pub(super) selected: Selected,
     pub(super) prompt: Option<Prompt>,
+    /// The person whose safety words are compared.
+    pub(super) compared: Option<Did>,
 }
 
 /// This device.
@@ -157,6 +159,8 @@ pub(super) struct Selected {
     pub(super) setting: usize,
     pub(super) stream: usize,
     pub(super) message: usize,
+    /// First line of the page of the invite.
+    pub(super) invite: usize,
 }
 
 /// A row of the page of devices.
@@ -217,6 +221,7 @@ impl State {
             focus: Focus::Contacts,
             selected: Selected::default(),
             prompt: None,
+            compared: None,
         }
     }
 

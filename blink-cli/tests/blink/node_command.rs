@@ -91,6 +91,50 @@ fn credentials_are_issued_beside_a_running_node() {
 }
 
 #[test]
+fn a_node_is_used_by_its_invite() {
+    let directory = tempfile::tempdir().unwrap();
+    let (node, ready) = start(directory.path(), &[]);
+    let invite = ready["invite"].as_str().unwrap();
+    let blink = |arguments: &[&str]| run(directory.path(), &[arguments, &["--set", "data_dir=ada"]].concat());
+    let added = blink(&["node", "add", invite, "--json"]);
+    assert_eq!((added.status, added.errors.as_str()), (0, ""), "{added:#?}");
+    assert_eq!(added.last()["node"]["addresses"], ready["addresses"]);
+    let value = |key: &str| {
+        let shown = blink(&["config", "--json"]).last();
+        shown.as_array().unwrap().iter().find(|value| value["key"] == key).unwrap().clone()
+    };
+    for key in ["signalings.libp2p.bootstrap", "signalings.ipfs.bootstrap"] {
+        assert_eq!((&value(key)["source"], &value(key)["value"]), (&"blink node add".into(), &ready["addresses"]));
+    }
+    assert_eq!(value("ice.servers")["value"][0]["url"], ready["ice_servers"][0]["url"]);
+    let hidden = value("ice.servers").to_string();
+    assert!(!hidden.contains(ready["ice_servers"][0]["credential"].as_str().unwrap()), "{hidden}");
+
+    // Each command that gets the wrong kind of invite names the right command.
+    let invited = blink(&["invite", "--json"]).last();
+    let (invited, servers) = (invited["invite"].as_str().unwrap(), &invited["servers"]);
+    assert_eq!(servers, 1, "the STUN server");
+    for (arguments, expected) in [
+        (["node", "add", invited], "blink call"),
+        (["node", "add", &invite[..40]], "cut off"),
+        (["node", "remove", "12D3KooWx"], "blink node list"),
+    ] {
+        let refused = blink(&arguments);
+        assert!(refused.status == 2 && refused.errors.contains(expected), "{refused:#?}");
+    }
+    for arguments in [&["call", invite][..], &["contacts", "add", "Node", invite]] {
+        let refused = blink(arguments);
+        assert!(refused.status == 2 && refused.errors.contains("blink node add"), "{refused:#?}");
+    }
+    let peer = ready["peer"].as_str().unwrap();
+    assert_eq!(blink(&["node", "list", "--json"]).last()["nodes"][0]["peer"], peer);
+    assert_eq!(blink(&["node", "remove", peer]).status, 0);
+    assert_eq!(value("signalings.libp2p.bootstrap")["source"], "default");
+    node.interrupt();
+    assert_eq!(node.end().status, 0);
+}
+
+#[test]
 fn mistakes_are_named_with_what_was_expected() {
     let directory = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

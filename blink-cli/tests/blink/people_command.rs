@@ -92,10 +92,40 @@ fn an_invite_leads_to_a_call_by_name_while_one_process_serves() {
     listening.event("call_ended");
     let refused = run_as(path, &bob, &["call", &address, "--out", "x"]);
     assert!(refused.status == 2 && refused.errors.contains("leave out --out"), "{refused:?}");
+    let refused = run_as(path, &bob, &["call", &address, "--set", "signaling=ipfs"]);
+    assert!(refused.status == 2 && refused.errors.contains("leave out --set signaling"), "{refused:?}");
     listening.signal("TERM");
     let ended = listening.end();
     assert_eq!(ended.status, 130, "{ended:?}");
     assert!(!path.join("bob/control.sock").exists());
+}
+
+/// A call of three that a running process places, for a command that follows it.
+#[test]
+fn a_call_by_a_running_process_ends_when_all_others_have_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let bob = person("bob");
+    let mut serving = start_as(path, &bob, &["listen", "--json", "--set", "microphone=speech"]);
+    serving.event("listening");
+    let mut others: Vec<_> = ["ada", "carol"]
+        .map(|name| start_as(path, &person(name), &["listen", "--json", "--answer", "--set", "microphone=speech"]))
+        .into();
+    let addresses: Vec<_> =
+        others.iter_mut().map(|other| other.event("listening")["addresses"][0].as_str().unwrap().to_owned()).collect();
+    let mut calling = start_as(path, &bob, &["call", "--json", &addresses[0], &addresses[1]]);
+    for _ in 0..2 {
+        calling.event("participant_joined");
+    }
+    for other in others {
+        other.signal("TERM");
+        other.end();
+    }
+    let ended = calling.end();
+    assert_eq!(ended.status, 0, "{ended:?}");
+    serving.event("call_ended");
+    serving.signal("TERM");
+    serving.end();
 }
 
 #[test]
@@ -180,7 +210,7 @@ fn the_second_callee_rings_although_the_address_of_the_first_is_dead() {
 }
 
 #[test]
-fn nobody_with_this_did_is_told_within_seconds() {
+fn a_did_that_does_not_answer_is_told_within_seconds() {
     let directory = tempfile::tempdir().unwrap();
     let (bob, address) = crate::call_command::listen(directory.path(), &["--answer"]);
     let (_, address) = address.split_once('@').unwrap();

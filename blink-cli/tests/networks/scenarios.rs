@@ -7,19 +7,24 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::caller::ROLE;
+use crate::invites;
 use crate::program::{Program, SOON};
 use crate::world::{NODE, Nat, Place, World};
 
-const SIGNALINGS: [&str; 2] = ["libp2p", "ipfs"];
-const TRANSPORTS: [&str; 2] = ["str0m", "webrtc-rs"];
+pub(crate) const SIGNALINGS: [&str; 2] = ["libp2p", "ipfs"];
+pub(crate) const TRANSPORTS: [&str; 2] = ["str0m", "webrtc-rs"];
 /// Calls of a test, by what is known before each.
 const ROUNDS: [&str; 3] = ["cold", "warm", "warm again"];
+/// Limit of the time to a connection with nothing known.
+const COLD: u64 = 5_000;
 /// Time in which a better path is taken.
 const SETTLED: Duration = Duration::from_secs(5);
 /// Pair of routers between which holes can be punched.
-const OPEN: [Nat; 2] = [Nat::PortPreserving, Nat::PortPreserving];
+pub(crate) const OPEN: [Nat; 2] = [Nat::PortPreserving, Nat::PortPreserving];
 /// Pair of routers between which only relays help.
-const CLOSED: [Nat; 2] = [Nat::Symmetric, Nat::Symmetric];
+pub(crate) const CLOSED: [Nat; 2] = [Nat::Symmetric, Nat::Symmetric];
+/// Routers of different kinds: the first of a pair decides, the second is symmetric.
+const DIFFERENT: [(Nat, &str); 2] = [(Nat::FullCone, "direct"), (Nat::PortPreserving, "relayed")];
 
 /// Tests by name.
 pub(crate) fn all() -> Vec<Trial> {
@@ -30,16 +35,25 @@ pub(crate) fn all() -> Vec<Trial> {
         trials.push(Trial::test(name("punched"), move || run(|| direct.calls())));
         let relayed = Case { nats: CLOSED, path: "relayed", ..direct };
         trials.push(Trial::test(name("relayed"), move || run(|| relayed.calls())));
+        for (nat, path) in DIFFERENT {
+            // Each backend of signaling has the symmetric router on another side.
+            let nats = if signaling == SIGNALINGS[0] { [nat, Nat::Symmetric] } else { [Nat::Symmetric, nat] };
+            let different = Case { nats, path, ..direct };
+            trials.push(Trial::test(name(&format!("different_{path}")), move || run(|| different.calls())));
+        }
     }
+    trials.extend(invites::all());
     for signaling in SIGNALINGS {
         let case = Case { nats: OPEN, signaling, transports: [TRANSPORTS[0]; 2], path: "direct" };
         trials.push(Trial::test(format!("node_restarts_in_a_punched_call_{signaling}"), move || {
             run(|| case.survives_the_node())
         }));
         let case = Case { nats: CLOSED, path: "relayed", ..case };
-        trials.push(Trial::test(format!("node_restarts_in_a_relayed_call_{signaling}"), move || {
-            run(|| case.survives_the_node())
-        }));
+        for transport in TRANSPORTS {
+            let case = Case { transports: [transport; 2], ..case };
+            let name = format!("node_restarts_in_a_relayed_call_{signaling}_{transport}");
+            trials.push(Trial::test(name, move || run(|| case.survives_the_node())));
+        }
         trials.push(Trial::test(format!("command_calls_by_did_{signaling}"), move || run(|| case.command_calls())));
     }
     trials
@@ -50,7 +64,7 @@ fn pairs() -> impl Iterator<Item = (&'static str, [&'static str; 2])> {
     SIGNALINGS.iter().flat_map(move |signaling| transports().map(move |pair| (*signaling, pair)))
 }
 
-fn run(test: impl FnOnce() + std::panic::UnwindSafe) -> Result<(), Failed> {
+pub(crate) fn run(test: impl FnOnce() + std::panic::UnwindSafe) -> Result<(), Failed> {
     std::panic::catch_unwind(test).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default().into()
@@ -59,24 +73,25 @@ fn run(test: impl FnOnce() + std::panic::UnwindSafe) -> Result<(), Failed> {
 
 /// Networks, backends, and the expected path of media.
 #[derive(Debug, Clone, Copy)]
-struct Case {
-    nats: [Nat; 2],
-    signaling: &'static str,
+pub(crate) struct Case {
+    pub(crate) nats: [Nat; 2],
+    pub(crate) signaling: &'static str,
     /// Of the caller A and the callee B.
-    transports: [&'static str; 2],
-    path: &'static str,
+    pub(crate) transports: [&'static str; 2],
+    pub(crate) path: &'static str,
 }
 
 /// A running node and what others must know of it.
-struct Node {
+pub(crate) struct Node {
     program: Program,
     addresses: Value,
     /// Setting of the node's TURN server.
     ice_servers: String,
+    pub(crate) invite: String,
 }
 
 impl Node {
-    fn start(world: &World, state: &Path) -> Self {
+    pub(crate) fn start(world: &World, state: &Path) -> Self {
         let command = world.command(Place::Node, env!("CARGO_BIN_EXE_blink"));
         let state_text = state.to_str().expect("the path is text");
         let arguments = ["node", "--json", "--state", state_text, "--external", NODE];
@@ -84,7 +99,8 @@ impl Node {
         let ready = program.event("ready");
         let servers = ready["ice_servers"].as_array().expect("the node has a TURN server");
         let ice_servers = format!("ice.servers=[{}]", servers.iter().map(toml_table).collect::<Vec<_>>().join(","));
-        Self { program, addresses: ready["addresses"].clone(), ice_servers }
+        let invite = ready["invite"].as_str().expect("the node has an invite").to_owned();
+        Self { program, addresses: ready["addresses"].clone(), ice_servers, invite }
     }
 }
 
@@ -103,6 +119,7 @@ impl Case {
             let called = self.call(&mut caller, &did);
             let taken = self.takes_path(&mut caller);
             eprintln!("{self:?}: {round} {} ms, path as expected: {taken}", called["ms"]);
+            assert!(called["ms"].as_u64().is_some_and(|ms| ms <= COLD), "{self:?}: {round} {called}");
             as_expected += usize::from(taken);
             caller.type_line("leave");
             assert_eq!(caller.event("left")["ended"], true);
@@ -171,11 +188,17 @@ impl Case {
 
     /// Settings of a participant: nothing but what the node prints, and the devices of tests.
     fn settings(self, side: usize, node: &Node) -> Vec<String> {
+        let mut settings = self.own_settings(side);
+        settings.push(format!("signalings.{}.bootstrap={}", self.signaling, node.addresses));
+        settings.push(node.ice_servers.clone());
+        settings
+    }
+
+    /// Settings of a participant who knows of no node: backends, and the devices of tests.
+    pub(crate) fn own_settings(self, side: usize) -> Vec<String> {
         vec![
             format!("signaling={}", self.signaling),
-            format!("signalings.{}.bootstrap={}", self.signaling, node.addresses),
             format!("transport={}", self.transports[side]),
-            node.ice_servers.clone(),
             "media_host=synthetic".to_owned(),
             "codec=opus".to_owned(),
             "microphone=speech".to_owned(),

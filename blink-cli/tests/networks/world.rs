@@ -8,8 +8,13 @@ pub(crate) const NODE: &str = "11.99.0.1";
 /// Kind of network address translation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nat {
-    /// Keeps the port of a socket for all destinations, where it is free: holes can be punched.
+    /// Keeps the port of a socket for all destinations, where it is free, and lets in datagrams of
+    /// these destinations (RFC 4787: address and port-dependent filtering): holes can be punched,
+    /// unless the other router is symmetric.
     PortPreserving,
+    /// Keeps the port, and lets in UDP datagrams from anywhere to a port that was used
+    /// (endpoint-independent filtering).
+    FullCone,
     /// Takes a random port for each destination.
     Symmetric,
 }
@@ -28,7 +33,8 @@ pub(crate) enum Place {
     B = 4,
 }
 
-/// Connects the namespaces `$1` to `$6`; `$7` and `$8` are the options of the two masquerade rules.
+/// Connects the namespaces `$1` to `$6`; `$7` and `$8` are the options of the two masquerade rules,
+/// and whether ports that were used stay open (`cone`).
 const SCRIPT: &str = r#"
 set -e
 node=$1 router_a=$2 router_b=$3 a=$4 b=$5 switch=$6 nat_a=$7 nat_b=$8
@@ -53,14 +59,25 @@ private() {
     in_ns $2 ip link set eth up
     in_ns $2 ip route add default via $3.1
     in_ns $1 sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
+    options=$4 open=
+    if [ "$4" = cone ]; then
+        options= open="iifname pub udp dport @used dnat to $3.2"
+    fi
     in_ns $1 nft -f - <<RULES
 table ip nat {
-    chain post { type nat hook postrouting priority 100; oifname pub masquerade $4; }
+    set used { type inet_service; flags dynamic,timeout; timeout 5m; }
+    chain remember {
+        type filter hook forward priority -10;
+        iifname lan oifname pub meta l4proto udp update @used { udp sport }
+    }
+    chain pre { type nat hook prerouting priority -100; $open; }
+    chain post { type nat hook postrouting priority 100; oifname pub masquerade $options; }
 }
 table ip filter {
     chain forward {
         type filter hook forward priority 0; policy drop;
         ct state established,related accept
+        ct status dnat accept
         iifname lan accept
     }
     chain input {
@@ -95,7 +112,11 @@ impl World {
                 return Err("unshare --net: not permitted".to_owned());
             }
         }
-        let option = |nat| if nat == Nat::Symmetric { "fully-random" } else { "" };
+        let option = |nat| match nat {
+            Nat::PortPreserving => "",
+            Nat::FullCone => "cone",
+            Nat::Symmetric => "fully-random",
+        };
         let mut script = Command::new("sh");
         script.args(["-c", SCRIPT, "sh"]).args(world.namespaces.iter().map(|holder| holder.id().to_string()));
         script.args(nats.map(option)).stdin(Stdio::null());

@@ -47,6 +47,18 @@ fn a_whole_call_by_typed_commands() {
     assert!(alice.event("refused")["error"].as_str().unwrap().contains("fly"));
     alice.type_line("leave");
     bob.event("call_ended");
+    alice.event("call_ended");
+    // Deafened ends with the call, as muted does.
+    let both = |event: &serde_json::Value| event["deafened"] == false && event["muted"] == false;
+    let deadline = Instant::now() + SOON;
+    loop {
+        alice.type_line("state");
+        let state = alice.event("state");
+        if both(&state) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{state}");
+    }
     alice.type_line("quit");
     assert_eq!(alice.end().status, 0);
     // The end of the input ends it, too.
@@ -71,6 +83,31 @@ fn in_a_terminal_the_bell_rings_and_nothing_but_lines_is_printed() {
     bob.keys("quit\n");
     assert_eq!(bob.end(), 0);
     assert!(std::fs::metadata(directory.path().join("ring.wav")).unwrap().len() > 44);
+}
+
+#[test]
+fn ctrl_d_ends_plain_commands_in_a_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut listening = Terminal::blink(directory.path(), "bob", &["listen"]);
+    listening.wait_for("Ctrl-D ends");
+    listening.keys("\x04");
+    assert_eq!(listening.end(), 0);
+    let did = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp";
+    let mut calling = Terminal::blink(directory.path(), "bob", &["call", did]);
+    calling.wait_for("calling z6Mk");
+    calling.keys("\x04");
+    assert_eq!(calling.end(), 1);
+}
+
+#[test]
+fn options_without_a_command_are_those_of_the_screen() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut blink = Terminal::blink(directory.path(), "bob", &["--speaker", "null"]);
+    blink.wait_for("none yet");
+    blink.keys("q");
+    assert_eq!(blink.end(), 0);
+    let unknown = crate::program::run(directory.path(), &["--speeker", "null"]);
+    assert!(unknown.status == 2 && unknown.errors.contains("--speeker"), "{unknown:?}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use blink_api::{
-    CallId, DeviceDirection, Did, Endpoint, RecordingId, RecordingReport, RejectReason, Result, StreamId, TrackKey,
+    CallId, DeviceDirection, Did, Endpoint, IceServer, RecordingId, RecordingReport, RejectReason, Result, StreamId,
+    TrackKey,
 };
 use tokio::sync::oneshot;
 
@@ -39,6 +40,7 @@ pub(crate) enum Command {
     RequestStream { participant: Endpoint, stream: StreamId, reply: oneshot::Sender<Result<RequestedStream>> },
     CloseStream { participant: Endpoint, stream: StreamId, reply: oneshot::Sender<Result<()>> },
     SetKnown { known: BTreeSet<Did>, reply: oneshot::Sender<()> },
+    SetIceServers { did: Did, servers: Vec<IceServer>, reply: oneshot::Sender<()> },
     Snapshot { reply: oneshot::Sender<Snapshot> },
     History { reply: oneshot::Sender<Vec<HistoryEntry>> },
     ClearHistory { reply: oneshot::Sender<()> },

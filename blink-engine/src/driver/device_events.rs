@@ -57,7 +57,7 @@ impl Driver {
         if direction == DeviceDirection::Source {
             return self.emit(Event::NoMicrophone { call, error: error.to_string() });
         }
-        tracing::error!(%error, "the speaker cannot be opened");
+        tracing::info!(%error, "the speaker cannot be opened");
         if !was_disturbed {
             self.emit(Event::DeviceLost { name: self.setting(direction) });
             self.media.send_command(MediaCommand::RemoveSpeaker).await;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use blink_api::{CallId, Error, ErrorKind, FailureReason, Result, SignalingEvent};
+use blink_api::{CallId, Did, Error, ErrorKind, FailureReason, IceServer, Result, SignalingEvent};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -69,6 +69,8 @@ pub(crate) struct Driver {
     pub(super) streams: Streams,
     pub(super) recordings: Recordings,
     pub(super) audio_taps: AudioTaps,
+    /// Servers for paths to a person, beside those of the configuration.
+    ice_servers: BTreeMap<Did, Vec<IceServer>>,
     random: ChaCha8Rng,
     store_writer: StoreWriter,
     /// Why the engine stopped by itself, if it did.
@@ -110,6 +112,7 @@ impl Driver {
             streams: Streams::default(),
             recordings: Recordings::new(&parts),
             audio_taps: AudioTaps::default(),
+            ice_servers: BTreeMap::new(),
             random: parts.random(RandomUse::Streams),
             store_writer: StoreWriter::start(store, &events),
             stopped,
@@ -278,7 +281,9 @@ impl Driver {
                     let media = self.media.handle();
                     let span = self.telemetry.on_session(self.parts.clock.now(), call, &remote, session);
                     let reports = self.reports.clone();
-                    let handle = SessionHandle::start(session, remote, is_offerer, &self.parts, media, reports, span);
+                    let ice = self.ice_with(&remote.did);
+                    let parts = (&self.parts, ice);
+                    let handle = SessionHandle::start(session, remote, is_offerer, parts, media, reports, span);
                     self.sessions.insert(session, handle);
                 }
                 Output::Negotiate { session, step } => self.with_session(session, |handle| handle.negotiate(step)),

@@ -317,6 +317,7 @@ fn read_ahead(capture: &mut Capture, due: Instant, processors: &mut Processors) 
         // It is reported when it occurs in what is sent.
         tracing::debug!(%fault, "the microphone cannot be read ahead of a call");
     }
+    // No one is told of it.
     capture.take_speaking();
     capture.take_spoke_muted();
 }

@@ -193,3 +193,24 @@ fn the_window_is_measured_in_time() {
     call.passes(1_000, lossy);
     assert!(call.monitor.window.len() <= 6, "{}", call.monitor.window.len());
 }
+
+/// The packets lost in an outage are revealed by the first one after it.
+#[test]
+fn an_outage_is_no_poor_connection_and_a_second_without_packets_is() {
+    let silent = QualitySample { packets_expected: 0, concealed: S, jitter: None, round_trip: None, ..GOOD };
+    let late = QualitySample { round_trip: Some(S), ..GOOD };
+    let first = |lost| QualitySample { packets_expected: 50 + lost, packets_lost: lost, concealed: S / 2, ..late };
+    let mut call = Call::new(QualitySettings::default());
+    call.passes(6, GOOD);
+    for seconds in [3_u32, 8, 20] {
+        call.passes(seconds, silent);
+        call.passes(1, first(u64::from(seconds) * 50));
+        call.passes(9, late);
+        call.passes(4, GOOD);
+    }
+    assert_eq!(call.changes, []);
+    call.passes(1, silent);
+    call.passes(1, first(50));
+    call.passes(5, GOOD);
+    assert!(call.reasons().iter().any(|(_, reason)| *reason == "loss"), "{:?}", call.reasons());
+}

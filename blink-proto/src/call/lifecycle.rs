@@ -30,8 +30,20 @@ impl Call {
 
     /// Starts its history entry, or continues the one that is there.
     pub(super) fn start_history(&self, shared: &mut Shared) {
+        self.start_history_at(shared.unix_ms(self.began), shared);
+    }
+
+    /// Starts the history entry of a call that was over before this device heard of it. It has the
+    /// time of its creation, as far as the creator's clock and the retention time allow.
+    pub(super) fn start_missed_history(&self, shared: &mut Shared) {
+        let (now, age) = (shared.unix_ms(shared.mono()), shared.age(self.roster.root().unix_ms));
+        let age = if age < REMEMBERED { u64::try_from(age.as_millis()).unwrap_or(0) } else { 0 };
+        self.start_history_at(now.saturating_sub(age), shared);
+    }
+
+    fn start_history_at(&self, started_ms: u64, shared: &mut Shared) {
         let direction = if self.from == shared.own.did { CallDirection::Outgoing } else { CallDirection::Incoming };
-        let (members, started_ms) = (self.roster.valid().to_vec(), shared.unix_ms(self.began));
+        let members = self.roster.valid().to_vec();
         let mut entry = HistoryEntry::new(self.id(), direction, self.from, members, started_ms);
         entry.conversation = self.conversation();
         entry.stranger = !self.familiar;

@@ -90,7 +90,7 @@ impl Machine {
         call.apply_claims(&joined, Some(&from), shared);
         if remaining.is_zero() {
             // A missed-call notice.
-            call.start_history(shared);
+            call.start_missed_history(shared);
             call.end_missed(shared);
             acknowledge_missed(id, from.did, shared);
             self.calls.insert(id, call);

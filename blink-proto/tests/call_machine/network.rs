@@ -47,6 +47,8 @@ fn an_invitee_who_starts_after_the_end_learns_of_the_missed_call_and_nothing_rin
         simulation.advance(120 * SECOND);
         simulation.go_online(B);
         simulation.until(B, SECOND, "missed", |event| matches!(event, Event::MissedCall { .. }));
+        let started = [A, B].map(|node| simulation.nodes[node].machine.history()[0].started_ms);
+        assert!(started[0].abs_diff(started[1]) < 1_000, "the time of the call, not of the notice: {started:?}");
         for _ in 0..3 {
             simulation.advance(60 * SECOND);
             simulation.go_online(B);

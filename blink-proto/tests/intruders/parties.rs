@@ -85,7 +85,7 @@ impl Caller {
             wanted: Vec::new(),
             failed: None,
             cause: None,
-            messages: None,
+            messages: Some(true),
             name: None,
         }
     }

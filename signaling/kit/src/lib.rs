@@ -16,6 +16,7 @@
 #![deny(missing_docs)]
 
 pub mod admission;
+pub mod cause;
 pub mod clock;
 pub mod deliveries;
 pub mod dial_queue;

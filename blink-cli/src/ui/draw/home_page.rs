@@ -35,7 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
 
 fn contacts(state: &State, theme: Theme, width: u16) -> Vec<Row> {
     if state.contacts.is_empty() {
-        let empty = ["none yet", "a adds one by an invite", "i shows your own invite", "c calls anybody"];
+        let empty = ["none yet", "a adds one by an invite", "i shows your own invite", "c calls a person"];
         return empty.map(|text| Row::new(text.to_owned())).into();
     }
     let name = usize::from(width).saturating_sub(26).clamp(8, 40);

@@ -26,6 +26,7 @@ const HELP: &[&str] = &[
     "In a call",
     "  m e r h    mute, deafen, record, hang up (on every page)",
     "  + -        volume of the selected participant        t  send a message",
+    "  v          safety words of the selected participant, to compare by voice",
     "  a          add a person        o  offer a stream        w  streams",
 ];
 
@@ -101,23 +102,34 @@ fn streams(state: &State, width: usize) -> Vec<Row> {
     rows.collect()
 }
 
+/// Draws the invite, its QR code and every address, without a border at the sides, so that they can
+/// be selected with the mouse.
 fn draw_invite(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let (block, inside) = boxed("How others call you", area, theme);
-    frame.render_widget(block, area);
-    let width = usize::from(inside.width).max(1);
-    let mut lines = Vec::new();
-    // Where it fits beside the line itself.
-    if let Some(code) = state.invite.first().and_then(|text| crate::qr::code(&text.to_uppercase()))
-        && code.len() + 8 <= usize::from(inside.height)
-        && theme.unicode
+    let width = usize::from(area.width).max(1);
+    // Broken at the width: an invite is read with line breaks, too.
+    let wrapped = |text: &String| {
+        let characters: Vec<char> = escape(text).chars().collect();
+        characters.chunks(width).map(|part| Line::from(part.iter().collect::<String>())).collect::<Vec<_>>()
+    };
+    let mut lines = vec![Line::from("Others call you with this invite:").style(theme.strong())];
+    let Some((invite, addresses)) = state.invite.split_first() else {
+        lines.push(Line::from("it is made as soon as the node has an address"));
+        return frame.render_widget(Paragraph::new(lines), area);
+    };
+    lines.extend(wrapped(invite));
+    lines.push(Line::default());
+    if theme.unicode
+        && let Some(code) = crate::qr::code(&invite.to_uppercase()).filter(|code| fits(code, width))
     {
         lines.extend(code.into_iter().map(Line::from));
     }
-    for text in &state.invite {
-        // Broken at the width, so that it can be copied.
-        let characters: Vec<char> = escape(text).chars().collect();
-        lines.extend(characters.chunks(width).map(|part| Line::from(part.iter().collect::<String>())));
-        lines.push(Line::default());
-    }
-    frame.render_widget(Paragraph::new(lines), inside);
+    lines.push(Line::from("or at one of these addresses:").style(theme.strong()));
+    lines.extend(addresses.iter().flat_map(wrapped));
+    let most = lines.len().saturating_sub(usize::from(area.height));
+    let first = u16::try_from(state.selected.invite.min(most)).unwrap_or(u16::MAX);
+    frame.render_widget(Paragraph::new(lines).scroll((first, 0)), area);
+}
+
+fn fits(code: &[String], width: usize) -> bool {
+    code.iter().all(|line| line.chars().count() <= width)
 }

@@ -67,7 +67,7 @@ fn a_message_is_typed_in_a_call_and_received_ones_are_shown_each_with_its_sender
     assert_eq!(press(&mut state, KeyCode::Enter, now), [Action::Message("hello y n".to_owned())]);
     press(&mut state, KeyCode::Char('t'), now);
     assert!(press(&mut state, KeyCode::Enter, now).is_empty(), "an empty one is not sent");
-    let (call, participant) = (call_id(1), endpoint(9));
+    let (call, participant) = (call_id(1), endpoint(0));
     let name = "Eve".to_owned();
     state.on_event(&Event::ParticipantNamed { call, participant, name });
     for _ in 0..2 {
@@ -223,6 +223,49 @@ fn quitting_asks_in_a_call_only() {
 }
 
 #[test]
+fn keys_that_leave_pages_are_the_same_on_all() {
+    let now = Instant::now();
+    let pages = [Page::Devices, Page::Settings, Page::Streams, Page::Invite, Page::Messages, Page::Help];
+    for page in pages {
+        let mut state = with_contacts();
+        state.page = page;
+        assert_eq!(press(&mut state, KeyCode::Char('q'), now), [Action::Quit], "{page:?}");
+        press(&mut state, KeyCode::Char('?'), now);
+        assert_eq!(state.page, if page == Page::Help { Page::Main } else { Page::Help });
+        press(&mut state, KeyCode::Esc, now);
+        assert_eq!(state.page, Page::Main);
+    }
+}
+
+#[test]
+fn the_invite_is_copied_by_key() {
+    let now = Instant::now();
+    let mut state = fresh();
+    assert_eq!(press(&mut state, KeyCode::Char('i'), now), [Action::MakeInvite]);
+    assert!(press(&mut state, KeyCode::Char('c'), now).is_empty(), "there is none yet");
+    state.on_outcome(Outcome::Invite(vec!["blink:abc".to_owned(), "did:key:z@memory:1".to_owned()]));
+    assert_eq!(press(&mut state, KeyCode::Char('c'), now), [Action::Copy("blink:abc".to_owned())]);
+    press(&mut state, KeyCode::PageDown, now);
+    assert_eq!(state.selected.invite, 10);
+}
+
+#[test]
+fn safety_words_are_compared_during_a_call() {
+    let now = Instant::now();
+    let mut state = in_call(now);
+    press(&mut state, KeyCode::Down, now);
+    press(&mut state, KeyCode::Char('v'), now);
+    let words = safety_words(&did(0), &did(2)).join(" ");
+    assert_eq!(*state.notices.back().unwrap(), format!("safety words with Carol: {words}"));
+    type_text(&mut state, "yes", now);
+    assert_eq!(press(&mut state, KeyCode::Enter, now), [Action::Verify("Carol".to_owned())]);
+    // The words of a person who is no contact are shown all the same.
+    state.set_contacts(crate::contacts::Contacts::default());
+    press(&mut state, KeyCode::Char('v'), now);
+    assert!(state.prompt.is_none() && state.notices.iter().rev().nth(1).unwrap().contains(&words));
+}
+
+#[test]
 fn events_are_told_and_the_end_of_a_call_clears_its_state() {
     let now = Instant::now();
     let mut state = in_call(now);
@@ -232,6 +275,9 @@ fn events_are_told_and_the_end_of_a_call_clears_its_state() {
     assert_eq!(state.call.as_ref().unwrap().since, since, "the time of the call goes on");
     let ended = Event::CallEnded { call: call_id(9), reason: EndReason::RemoteLeft, failure: None };
     assert_eq!(state.on_event(&ended), [Action::ReadHistory]);
+    (state.muted, state.deafened) = (true, true);
+    let again = [Action::ReadHistory, Action::Mute(false), Action::Deafen(false)];
+    assert_eq!(state.on_event(&ended), again, "the next call begins unmuted");
     assert_eq!(state.notices.back().unwrap(), "the call ended: the remote side left");
     state.take(Vec::new(), now, NOT_RINGING);
     assert!(state.call.is_none() && state.levels.is_empty() && state.quality.is_empty() && state.paths.is_empty());

@@ -12,7 +12,8 @@ use ratatui::style::Color;
 use super::super::draw::{Moment, draw};
 use super::super::state::{Page, State};
 use super::super::theme::Theme;
-use super::{UNIX_MS, devices, fresh, in_call, person, press, view, with_contacts};
+use super::{UNIX_MS, devices, did, fresh, in_call, person, press, view, with_contacts};
+use crate::invite::Invite;
 
 pub(super) const COLOURED: Theme = Theme { colour: true, unicode: true };
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
@@ -95,7 +96,9 @@ fn pages() {
     let now = Instant::now();
     let mut state = in_call(now);
     state.devices = devices();
-    state.invite = vec!["did:key:z6Mk@/ip4/192.0.2.1/tcp/4001/p2p/12D3KooW".repeat(3)];
+    let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned()];
+    let invite = Invite { did: Some(did(0)), addresses: addresses.clone(), ..Invite::default() };
+    state.invite = vec![invite.to_string(), format!("{}@{}", did(0), addresses[0])];
     state.notice("connected to Bob");
     let pages = [
         ("devices", Page::Devices),

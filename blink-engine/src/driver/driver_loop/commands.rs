@@ -1,6 +1,6 @@
 //! Commands of the user, carried out and answered.
 
-use blink_api::{AudioCodec, CallId, CodecName, Did, Error, ErrorKind, Result};
+use blink_api::{AudioCodec, CallId, CodecName, Did, Error, ErrorKind, IceConfig, Result};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -89,6 +89,10 @@ impl Driver {
                 self.machine.set_known(known);
                 reply.send(()).ok();
             }
+            Command::SetIceServers { did, servers, reply } => {
+                self.ice_servers.insert(did, servers);
+                reply.send(()).ok();
+            }
             Command::History { reply } => drop(reply.send(self.machine.history())),
             Command::ClearHistory { reply } => {
                 self.machine.clear_history();
@@ -100,6 +104,15 @@ impl Driver {
             Command::Statistics { reply } => self.collect_statistics(reply),
             Command::Shutdown { .. } => unreachable!("the loop takes it"),
         }
+    }
+
+    /// Servers for a path to a person.
+    pub(super) fn ice_with(&self, did: &Did) -> IceConfig {
+        let mut ice = self.parts.settings.ice.clone();
+        let more = self.ice_servers.get(did).into_iter().flatten();
+        let new: Vec<_> = more.filter(|server| !ice.servers.contains(server)).cloned().collect();
+        ice.servers.extend(new);
+        ice
     }
 
     fn check_offer(&self, people: &[Did], config: &CallConfig) -> Result<CallAudio> {

@@ -1,9 +1,11 @@
 //! Connections: dials, pings, discovery, eviction and bans.
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::sync::PoisonError;
 
 use blink_api::{ErrorKind, SignalingEvent};
+use blink_signaling_kit::cause::innermost_causes;
 use blink_signaling_kit::dial_queue::ConnectReply;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{CloseConnection, ConnectionId, DialError, FromSwarm, ToSwarm};
@@ -200,7 +202,7 @@ impl SignalingBehaviour {
         };
         tracing::debug!(error = %failed, "dial failed");
         let kind = if permanent { ErrorKind::Invalid } else { ErrorKind::Io };
-        let error = error(kind, "connect", message).retryable(!permanent).with("reason", failed);
+        let error = error(kind, "connect", message).retryable(!permanent).source(reason(failed));
         self.dial_queue.dial_failed(connection, &error, permanent, now);
     }
 }
@@ -238,4 +240,14 @@ fn dial(expected: Option<PeerId>, addresses: &[Multiaddr], configured: &HashSet<
         }
     };
     Dial { opts, relay: addresses.first().and_then(relay) }
+}
+
+/// Short reason of a failed dial; the log has all of it.
+fn reason(error: &DialError) -> String {
+    match error {
+        DialError::Transport(errors) => {
+            innermost_causes(errors.iter().map(|(_, error)| error as &(dyn Error + 'static)))
+        }
+        error => error.to_string(),
+    }
 }

@@ -1,6 +1,9 @@
 //! Connections: dials, pings, circuits, eviction and bans.
 
+use std::error::Error;
+
 use blink_api::ErrorKind;
+use blink_signaling_kit::cause::innermost_causes;
 use blink_signaling_kit::dial_queue::ConnectReply;
 use blink_signaling_kit::paths::Path;
 use libp2p::core::ConnectedPoint;
@@ -78,7 +81,7 @@ impl Task {
             _ => (ErrorKind::Io, "the node cannot be reached", false),
         };
         tracing::debug!(error = %source, "dial failed");
-        let error = error(kind, "connect", message).retryable(!permanent).source(source);
+        let error = error(kind, "connect", message).retryable(!permanent).source(reason(&source));
         self.dial_queue.dial_failed(connection, &error, permanent, now);
     }
 
@@ -146,4 +149,14 @@ fn dial(expected: Option<PeerId>, addresses: &[Multiaddr], is_configured: bool) 
         }
     };
     (dial.connection_id(), dial)
+}
+
+/// Short reason of a failed dial; the log has all of it.
+fn reason(error: &DialError) -> String {
+    match error {
+        DialError::Transport(errors) => {
+            innermost_causes(errors.iter().map(|(_, error)| error as &(dyn Error + 'static)))
+        }
+        error => error.to_string(),
+    }
 }
