@@ -21,6 +21,7 @@ use super::command::Command;
 use super::device_watch;
 use super::level_channel::level_channel;
 use super::media::Media;
+use super::network_event::network_event;
 use super::opened_devices::Devices;
 use super::openings::{Opened, Openings};
 use super::parts::{Parts, RandomUse};
@@ -385,19 +386,6 @@ impl Driver {
         self.parts.signaling.shutdown().await;
         self.store_writer.finish().await;
     }
-}
-
-/// The next event of the signaling network; none ever where it will tell nothing more.
-async fn network_event(
-    network: &mut Option<broadcast::Receiver<SignalingEvent>>,
-) -> Result<SignalingEvent, broadcast::error::RecvError> {
-    if let Some(receiver) = network {
-        match receiver.recv().await {
-            Err(broadcast::error::RecvError::Closed) => *network = None,
-            event => return event,
-        }
-    }
-    std::future::pending().await
 }
 
 /// A session as the media knows it.

@@ -49,6 +49,7 @@ mod level_channel;
 mod media;
 pub(crate) mod media_threads;
 mod media_worker;
+mod network_event;
 mod opened_devices;
 mod openings;
 pub(crate) mod parts;

@@ -305,6 +305,7 @@ fn a_participant_that_reads_no_messages_is_told_of() {
         streams: Vec::new(),
         wanted: Vec::new(),
         failed: None,
+        cause: None,
         messages: None,
         name: None,
     };

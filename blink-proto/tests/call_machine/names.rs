@@ -96,6 +96,7 @@ fn hostile_names_are_cleaned_and_do_not_change_within_a_stay() {
                 streams: Vec::new(),
                 wanted: Vec::new(),
                 failed: None,
+                cause: None,
                 messages: Some(true),
                 name: Some(name.to_owned()),
             };
