@@ -61,7 +61,7 @@ use crate::call_clock::{CallClock, SyncRound};
 use crate::device_manager::OpenId;
 use crate::processors::Processors;
 use crate::statistics::{AudioStatistics, PathStatistics};
-use crate::tick_scheduler::{TICK, TickScheduler};
+use crate::tick_scheduler::{TICK, TickScheduler, last_on_grid, next_on_grid};
 use crate::video::{self, PayloadFormats};
 use audio_sender::AudioSender;
 use context::Context;
@@ -384,18 +384,4 @@ impl CallMedia {
         self.microphone.begin(now, &mut context);
         self.audio_streams.values_mut().for_each(|stream| stream.begin(now, &mut context));
     }
-}
-
-/// The last time not after `now` that is a multiple of [`TICK`] before or after `grid`.
-fn last_on_grid(grid: Instant, now: Instant) -> Instant {
-    let ahead = grid.saturating_duration_since(now).as_nanos().div_ceil(TICK.as_nanos());
-    let before = grid.checked_sub(TICK * ahead as u32).unwrap_or(now);
-    let next = next_on_grid(before, now);
-    if next == now { now } else { next.checked_sub(TICK).unwrap_or(now) }
-}
-
-/// The first time not before `now` that is a multiple of [`TICK`] after `grid`.
-fn next_on_grid(grid: Instant, now: Instant) -> Instant {
-    let into_tick = now.saturating_duration_since(grid).as_nanos() % TICK.as_nanos();
-    if into_tick == 0 { now } else { now + TICK - Duration::from_nanos(into_tick as u64) }
 }

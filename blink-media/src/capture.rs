@@ -286,8 +286,8 @@ impl Capture {
         outcome
     }
 
-    /// Sends the frame that was captured last, where there is one: frames begin anew with it. For the
-    /// first receiver, which gets its first packet at once.
+    /// Sends the frame that was captured last, where there is one: frames begin anew with it. For
+    /// the first receiver, which gets its first packet at once.
     ///
     /// # Errors
     /// The first failure of an encoder.

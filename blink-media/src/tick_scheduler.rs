@@ -78,6 +78,20 @@ impl TickScheduler {
     }
 }
 
+/// The last time not after `now` that is a multiple of [`TICK`] before or after `grid`.
+pub(crate) fn last_on_grid(grid: Instant, now: Instant) -> Instant {
+    let ahead = grid.saturating_duration_since(now).as_nanos().div_ceil(TICK.as_nanos());
+    let before = grid.checked_sub(TICK * ahead as u32).unwrap_or(now);
+    let next = next_on_grid(before, now);
+    if next == now { now } else { next.checked_sub(TICK).unwrap_or(now) }
+}
+
+/// The first time not before `now` that is a multiple of [`TICK`] after `grid`.
+pub(crate) fn next_on_grid(grid: Instant, now: Instant) -> Instant {
+    let into_tick = now.saturating_duration_since(grid).as_nanos() % TICK.as_nanos();
+    if into_tick == 0 { now } else { now + TICK - Duration::from_nanos(into_tick as u64) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -173,8 +173,8 @@ fn path_of(report: &RTCStatsReport, pair: &RTCIceCandidatePairStats) -> Option<M
     }
 }
 
-/// Path by the route of media, where the pair does not tell: the remote address is one of a relay if
-/// it is that of a relayed candidate. Behind a symmetric router, a direct one is that of none.
+/// Path by the route of media, where the pair does not tell: the remote address is one of a relay
+/// if it is that of a relayed candidate. Behind a symmetric router, a direct one is that of none.
 fn path_by(report: &RTCStatsReport, route: Route) -> Option<MediaPath> {
     let is_remote = |entry: &RTCStatsReportEntry| match entry {
         RTCStatsReportEntry::RemoteCandidate(candidate) => {

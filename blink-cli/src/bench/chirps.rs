@@ -99,8 +99,8 @@ impl ChirpHost {
 }
 
 impl Recording {
-    /// Delay of a chirp in ms; `None` where it was not heard. A jitter buffer that stretches time in
-    /// the middle of a chirp leaves one of its halves as it was: that one is located then.
+    /// Delay of a chirp in ms; `None` where it was not heard. A jitter buffer that stretches time
+    /// in the middle of a chirp leaves one of its halves as it was: that one is located then.
     fn delay_of(&self, said: Instant) -> Option<f64> {
         let from = self.sample_at(said)?;
         let window = self.heard.get(from..from + AudioFormat::CALL.samples_in(LATEST) + CHIRP)?;

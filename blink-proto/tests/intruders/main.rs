@@ -259,8 +259,9 @@ fn a_call_that_rings_opens_nothing() {
     }
 }
 
-/// The other end of a connected path has the certificate of the sealed description: media is sent at
-/// once. What it says beside that counts once it has named the link, and naming another one ends it.
+/// The other end of a connected path has the certificate of the sealed description: media is sent
+/// at once. What it says beside that counts once it has named the link, and naming another one
+/// ends it.
 #[test]
 fn a_path_is_admitted_once_it_is_connected_and_heard_once_the_other_end_names_this_link() {
     let (alice, bob, _) = people();

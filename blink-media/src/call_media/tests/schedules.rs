@@ -8,7 +8,7 @@ use blink_api::TrackKey;
 use super::super::{MediaCommand, MediaEvent, MediaOutput};
 use super::room::{MICROPHONE, PATH, Room, SPEAKER, endpoint};
 use crate::fake::{Heard, Script};
-use crate::tick_scheduler::TICK;
+use crate::tick_scheduler::{TICK, last_on_grid, next_on_grid};
 
 /// Runs, and returns the times of ticks after the start, in microseconds into 10 ms.
 fn phases(room: &mut Room, time: Duration) -> BTreeSet<u128> {
@@ -59,12 +59,12 @@ fn two_hardware_clocks_share_a_grid() {
 fn ticks_begin_on_the_grid_of_the_thread() {
     let mut room = Room::new();
     let grid = room.start.checked_sub(Duration::from_micros(3_700)).unwrap_or(room.start);
-    assert_eq!(super::super::next_on_grid(grid, room.start), grid + TICK);
-    assert_eq!(super::super::next_on_grid(grid, grid + TICK * 3), grid + TICK * 3);
+    assert_eq!(next_on_grid(grid, room.start), grid + TICK);
+    assert_eq!(next_on_grid(grid, grid + TICK * 3), grid + TICK * 3);
     for (micros, last) in [(0, 0), (1, 0), (9_999, 0), (10_000, 10_000), (34_567, 30_000)] {
         let (now, last) = (grid + Duration::from_micros(micros), grid + Duration::from_micros(last));
         for grid in [grid, grid + TICK * 9] {
-            assert_eq!(super::super::last_on_grid(grid, now), last);
+            assert_eq!(last_on_grid(grid, now), last);
         }
     }
     room.run(Duration::from_millis(50));
