@@ -80,12 +80,12 @@ impl AddressSelector {
         let local: Vec<LocalAddress> = if_addrs::get_if_addrs()?.into_iter().map(LocalAddress::new).collect();
         let outside = if wanted.is_empty() { outside_addresses() } else { Vec::new() };
         let selection = select(&local, wanted, &outside);
-        self.log(&selection);
         if selection.addresses.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, "none of the configured interfaces exists now")
                 .with("key", "ice.interfaces")
                 .with("value", wanted.join(", ")));
         }
+        self.log(&selection);
         Ok(selection.addresses)
     }
 

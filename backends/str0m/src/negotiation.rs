@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use blink_api::{Error, ErrorKind, Result, SessionEvent, TrackKind};
+use blink_api::{Error, ErrorKind, IceState, Result, SessionEvent, TrackKind};
 use blink_transport_kit::sdp::{self, Description};
 use str0m::RtcError;
 use str0m::change::{SdpAnswer, SdpOffer};
@@ -161,7 +161,9 @@ impl Peer {
 
     /// Applies the result of a negotiation.
     fn apply_negotiated(&mut self, description: &Description) {
-        self.is_negotiated = true;
+        if !std::mem::replace(&mut self.is_negotiated, true) {
+            self.reporter.set_ice(IceState::Checking, &self.events);
+        }
         self.fast_checks_until.get_or_insert(self.clock.now() + FAST_CHECKS);
         self.has_data = description.has_data();
         self.sections = [TrackKind::Audio, TrackKind::Video]

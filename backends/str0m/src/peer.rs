@@ -259,7 +259,10 @@ impl Peer {
     }
 
     fn handle_event(&mut self, event: Event) {
-        if let Event::IceConnectionStateChange(state) = &event {
+        // The stack counts as checking before there is anything to check.
+        if let Event::IceConnectionStateChange(state) = &event
+            && self.is_negotiated
+        {
             self.reporter.set_ice(handshake_packets::ice_state(*state), &self.events);
         }
         match event {

@@ -100,7 +100,7 @@ fn a_node_is_used_by_its_invite() {
     assert_eq!((added.status, added.errors.as_str()), (0, ""), "{added:#?}");
     assert_eq!(added.last()["node"]["addresses"], ready["addresses"]);
     let value = |key: &str| {
-        let shown = blink(&["config", "--json"]).last();
+        let shown = blink(&["config", "--json"]).objects();
         shown.as_array().unwrap().iter().find(|value| value["key"] == key).unwrap().clone()
     };
     for key in ["signalings.libp2p.bootstrap", "signalings.ipfs.bootstrap"] {

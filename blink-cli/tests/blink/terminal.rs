@@ -162,12 +162,12 @@ fn all_output_goes_through_the_output_module() {
     found.sort();
     found.dedup();
     let expected = [
+        // clap's messages about escaped arguments.
+        ("lib.rs", ".print()"),
+        ("lib.rs", "stderr()"),
         // Log lines, whose fields are escaped, and the test for a terminal.
         ("log.rs", "io::stderr"),
         ("log.rs", "stderr()"),
-        // clap's messages about escaped arguments.
-        ("main.rs", ".print()"),
-        ("main.rs", "stderr()"),
         ("output.rs", "io::stderr"),
         ("output.rs", "stderr()"),
         ("output.rs", "stdout()"),

@@ -96,7 +96,7 @@ impl Person<'_> {
     fn adds(&self, world: &World, invite: &str) {
         let added = self.run(world, &["node", "add", invite]);
         assert_eq!((added.status, added.errors.as_str()), (0, ""), "{added:#?}");
-        let shown = self.run(world, &["config"]).last();
+        let shown = self.run(world, &["config"]).objects();
         let key = format!("signalings.{}.bootstrap", self.case.signaling);
         let values = shown.as_array().expect("a list of values");
         let value = values.iter().find(|value| value["key"] == key.as_str()).expect("the backend has this key");

@@ -175,7 +175,7 @@ impl Counted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn five_hundred_packets_wake_the_session_never_and_the_driver_four_times_a_second() {
+async fn five_hundred_packets_wake_the_session_once_a_second_and_the_driver_four_times() {
     let mut counted = Counted::start().await;
     // The counter counts: an event wakes the task.
     let before = counted.wakeups();
@@ -191,7 +191,9 @@ async fn five_hundred_packets_wake_the_session_never_and_the_driver_four_times_a
         // A task that was woken runs here.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(counted.wakeups() - before, 0, "wake-ups of the session's task");
+    // Metrics are sampled once a second.
+    let woken = counted.wakeups() - before;
+    assert!(woken <= 10, "{woken} wake-ups of the session's task in 10 s");
     let received = std::iter::from_fn(|| counted.packets.try_recv().ok());
     assert_eq!(received.filter(|(path, _)| *path == PathId(1)).count(), 500);
     let reports: Vec<_> = std::iter::from_fn(|| counted.reports.try_recv().ok()).collect();
