@@ -13,6 +13,7 @@ use {blink_media_cpal_opus as _, blink_media_synthetic as _, blink_signaling_mem
 async fn main() -> Result<()> {
     let configuration = Configuration::builder(&Registry::discovered()?)
         .default_value("signaling", "memory")
+        .default_value("media_host", "synthetic")
         .default_value("microphone", "none")
         .default_value("speaker", "none")
         .environment()

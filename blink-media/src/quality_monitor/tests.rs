@@ -156,7 +156,7 @@ fn what_cannot_be_measured_is_good() {
     let [_, (_, lossy), ..] = bad_samples();
     call.passes(10, silent);
     call.passes(10, lossy);
-    assert_eq!(call.reasons(), [(132, "loss")], "a hundred packets tell");
+    assert_eq!(call.reasons(), [(133, "loss")], "a hundred packets tell");
     call.passes(20, silent);
     assert_eq!(call.reasons().last().map(|(_, name)| *name), Some("recovered"), "the participant is muted");
 }
