@@ -35,9 +35,9 @@ const CHECK_PACE: Duration = Duration::from_millis(5);
 /// Initial retransmission timeout of a first check, doubled each time. The answerer starts checks
 /// before the offerer has the answer, so its first checks are always lost, and the stack's default
 /// of 250 ms would delay the first audio noticeably.
-const INITIAL_RTO: Duration = Duration::from_millis(20);
+const INITIAL_RTO: Duration = Duration::from_millis(8);
 /// Retransmissions until a pair fails: the stack's nine, plus the additional early ones.
-const MAX_RETRANSMITS: usize = 12;
+const MAX_RETRANSMITS: usize = 13;
 /// Delay before polling again after an error of the stack.
 const ERROR_DELAY: Duration = Duration::from_millis(20);
 /// Poll interval of a stack that has ended.
