@@ -145,8 +145,7 @@ impl CallMedia {
         match command {
             MediaCommand::SetProcessors(processors) => self.processors = processors,
             MediaCommand::SetMicrophone { source, hardware_clock, id } => {
-                self.microphone.set_hardware_clock(hardware_clock);
-                self.set_microphone(now, Some(id), source);
+                self.set_microphone(now, Some(id), (source, hardware_clock));
             }
             MediaCommand::RemoveMicrophone => self.remove_microphone(now),
             MediaCommand::SetSpeaker { sink, hardware_clock, id } => {

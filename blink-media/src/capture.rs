@@ -305,6 +305,13 @@ impl Capture {
         self.send_frame(level, frame_at, output)
     }
 
+    /// Forgets what was captured and sent to no one: another source takes the place of this one at
+    /// once.
+    pub fn forget(&mut self) {
+        self.switch.is_running = false;
+        self.captured = 0;
+    }
+
     /// Processes a whole block and adds it to the frame; sends the frame when it is whole.
     fn take_block(
         &mut self,

@@ -85,6 +85,9 @@ impl AudioSender {
         random: &mut impl Rng,
     ) -> Result<()> {
         if let Some(capture) = &mut self.capture {
+            if !self.has_begun {
+                capture.forget();
+            }
             capture.set_source(source)?;
             self.device = device;
             return Ok(());
@@ -132,7 +135,7 @@ impl AudioSender {
         self.capture.is_some() && self.hardware_clock
     }
 
-    /// Sets whether a hardware clock paces the source that comes next.
+    /// Sets whether a hardware clock paces the source.
     pub(super) fn set_hardware_clock(&mut self, hardware_clock: bool) {
         self.hardware_clock = hardware_clock;
     }
@@ -206,20 +209,23 @@ impl AudioSender {
             return;
         }
         let Some(capture) = &mut self.capture else { return };
-        if !self.has_begun {
-            return read_ahead(capture, due, processors);
-        }
-        let format = capture.format();
-        let mut output = Output { track: self.track, receivers: &self.receivers, format, due, context };
-        if let Err(fault) = capture.tick(due, processors, &mut output) {
+        let outcome = if self.has_begun {
+            let format = capture.format();
+            let mut output = Output { track: self.track, receivers: &self.receivers, format, due, context };
+            capture.tick(due, processors, &mut output)
+        } else {
+            capture.tick(due, processors, &mut |_| {})
+        };
+        if let Err(fault) = outcome {
             report_fault(self.track, self.device, fault, context.outputs);
         }
-        // A stream is no one's voice.
-        if self.track.source == TrackSource::Microphone {
-            if let Some(speaking) = capture.take_speaking() {
+        let (speaking, spoke_muted) = (capture.take_speaking(), capture.take_spoke_muted());
+        // A stream is no one's voice, and no one hears what is read ahead.
+        if self.has_begun && self.track.source == TrackSource::Microphone {
+            if let Some(speaking) = speaking {
                 context.outputs.push_back(MediaOutput::Event(MediaEvent::Speaking(self.track, speaking)));
             }
-            if capture.take_spoke_muted() {
+            if spoke_muted {
                 context.outputs.push_back(MediaOutput::Event(MediaEvent::SpeakingWhileMuted));
             }
         }
@@ -309,17 +315,6 @@ fn report_fault(track: TrackKey, device: Option<OpenId>, fault: CaptureFault, ou
         (fault, _) => return tracing::error!(%fault, "audio cannot be sent as configured"),
     };
     outputs.push_back(MediaOutput::Event(event));
-}
-
-/// Captures the 10 ms that were due at `due` for whoever comes first, and for the level meter.
-fn read_ahead(capture: &mut Capture, due: Instant, processors: &mut Processors) {
-    if let Err(fault) = capture.tick(due, processors, &mut |_| {}) {
-        // It is reported when it occurs in what is sent.
-        tracing::debug!(%fault, "the microphone cannot be read ahead of a call");
-    }
-    // No one is told of it.
-    capture.take_speaking();
-    capture.take_spoke_muted();
 }
 
 /// A capture with an encoder of each codec; its numbers are random.

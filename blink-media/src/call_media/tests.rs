@@ -2,6 +2,7 @@
 
 mod far_end;
 mod quality;
+mod reading_ahead;
 mod room;
 mod routing;
 mod schedules;
