@@ -1,5 +1,6 @@
 //! A program's own samples as microphone.
 
+mod resampler;
 mod sample_source;
 
 use std::fmt;
@@ -12,10 +13,10 @@ use blink_api::{
     AudioFormat, AudioSource, DeviceChange, DeviceDirection, DeviceInfo, Error, ErrorKind, MediaCapabilities,
     MediaHost, OpenRequest, Result, TrackKind,
 };
-use blink_media::Resampler;
 use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::{Notify, broadcast};
 
+use resampler::Resampler;
 use sample_source::SampleSource;
 
 /// Audio that waits to be sent.

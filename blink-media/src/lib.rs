@@ -49,7 +49,6 @@ mod receive_stream;
 mod receiver_reports;
 pub mod red;
 mod relative_delay;
-mod resampler;
 mod speaking;
 #[cfg(test)]
 mod speech_tests;
@@ -80,7 +79,6 @@ pub use processors::Processors;
 pub use quality_monitor::{QualityChange, QualityMonitor, QualitySample};
 pub use receive_statistics::{ReceiveReport, ReceiveStatistics};
 pub use receiver_reports::{PathQuality, ReceiverReports, WorstCasePath};
-pub use resampler::Resampler;
 pub use statistics::{AudioStatistics, PathStatistics, ReceivedVideo};
 pub use tap_queue::{QueueTap, QueuedContent, QueuedItem, TapContents, TapQueue, TrackSelection};
 pub use tick_scheduler::{FRAME, TICK, TickScheduler};

@@ -5,10 +5,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use blink_api::{AudioFormat, AudioSource, ReadResult, Result};
-use blink_media::Resampler;
 use rtrb::Consumer;
 
 use super::Shared;
+use super::resampler::Resampler;
 
 /// Audio that must wait before it is played after silence, so that a push that is a little late
 /// makes no gap.
