@@ -21,6 +21,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
+use crate::datagrams;
+
 /// Retransmission timeout of a flight, as recommended for DTLS-SRTP (RFC 9147 §5.8.2). The stack's
 /// own is a second.
 const RETRANSMIT_TIMEOUT: Duration = Duration::from_millis(400);
@@ -162,8 +164,7 @@ impl AsyncUdpSocket for RetransmittingSocket {
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let sent = std::task::ready!(self.socket.poll_send(context, transmit));
         if let Some(mut handshake) = self.handshake() {
-            let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-            transmit.contents.chunks(segment).for_each(|datagram| handshake.sent(transmit.destination, datagram));
+            datagrams::sent(transmit).for_each(|datagram| handshake.sent(transmit.destination, datagram));
             self.is_over.store(handshake.is_over(), Ordering::Relaxed);
         }
         Poll::Ready(sent)
@@ -181,10 +182,7 @@ impl AsyncUdpSocket for RetransmittingSocket {
         self.repeat(&mut handshake, context);
         let received = std::task::ready!(self.socket.poll_recv(context, buffers, metas))?;
         if !handshake.flight.is_empty() {
-            for (buffer, meta) in buffers.iter().zip(metas.iter()).take(received) {
-                let datagrams = buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1));
-                datagrams.for_each(|datagram| handshake.received(datagram));
-            }
+            datagrams::received(buffers, metas, received).for_each(|datagram| handshake.received(datagram));
             self.is_over.store(handshake.is_over(), Ordering::Relaxed);
         }
         Poll::Ready(Ok(received))

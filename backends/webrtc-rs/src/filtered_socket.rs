@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
+use crate::datagrams;
 use crate::packet_filter::{BINDING, PacketFilter};
 
 /// Limit of consecutive reads without data for the stack before it yields.
@@ -57,8 +58,7 @@ impl AsyncUdpSocket for FilteredSocket {
 
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let (now, to) = (Instant::now(), transmit.destination);
-        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-        if !transmit.contents.chunks(segment).any(|datagram| self.packet_filter.applies_to(datagram)) {
+        if !datagrams::sent(transmit).any(|datagram| self.packet_filter.applies_to(datagram)) {
             return self.socket.poll_send(context, transmit);
         }
         let mut has_request = false;
@@ -67,13 +67,13 @@ impl AsyncUdpSocket for FilteredSocket {
             let is_one_too_many = datagram.starts_with(&BINDING) && std::mem::replace(&mut has_request, true);
             !is_one_too_many && self.packet_filter.allows_outgoing(now, self.local, to, datagram)
         };
-        let datagrams: Vec<&[u8]> = transmit.contents.chunks(segment).filter(passes).collect();
-        let length: usize = datagrams.iter().map(|datagram| datagram.len()).sum();
+        let passed: Vec<&[u8]> = datagrams::sent(transmit).filter(passes).collect();
+        let length: usize = passed.iter().map(|datagram| datagram.len()).sum();
         if length == transmit.contents.len() {
             ready!(self.socket.poll_send(context, transmit))?;
         } else if length > 0 {
-            let contents = datagrams.concat();
-            let segment_size = Some(segment).filter(|segment| *segment < length);
+            let contents = passed.concat();
+            let segment_size = Some(datagrams::segment(transmit)).filter(|segment| *segment < length);
             let rest = Transmit {
                 destination: to,
                 ecn: transmit.ecn,
@@ -83,7 +83,7 @@ impl AsyncUdpSocket for FilteredSocket {
             };
             ready!(self.socket.poll_send(context, &rest))?;
         }
-        datagrams.into_iter().for_each(|datagram| self.packet_filter.handle_sent(now, self.local, to, datagram));
+        passed.into_iter().for_each(|datagram| self.packet_filter.handle_sent(now, self.local, to, datagram));
         Poll::Ready(Ok(transmit.contents.len()))
     }
 

@@ -16,6 +16,7 @@
 mod channels;
 mod check_pacer;
 mod config;
+mod datagrams;
 mod dtls_retransmit;
 mod filtered_socket;
 mod handler;

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use blink_transport_kit::handshake::Direction;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
+use crate::datagrams;
 use crate::shared::Shared;
 
 /// First bytes of DTLS (RFC 7983 §7).
@@ -44,8 +45,7 @@ impl AsyncUdpSocket for ObservedSocket {
 
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let sent = ready!(self.socket.poll_send(context, transmit));
-        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-        self.observe(Direction::Sent, transmit.contents.chunks(segment));
+        self.observe(Direction::Sent, datagrams::sent(transmit));
         Poll::Ready(sent)
     }
 
@@ -56,10 +56,7 @@ impl AsyncUdpSocket for ObservedSocket {
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let received = ready!(self.socket.poll_recv(context, buffers, metas))?;
-        for (buffer, meta) in buffers.iter().zip(metas.iter()).take(received) {
-            let datagrams = buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1));
-            self.observe(Direction::Received, datagrams);
-        }
+        self.observe(Direction::Received, datagrams::received(buffers, metas, received));
         Poll::Ready(Ok(received))
     }
 

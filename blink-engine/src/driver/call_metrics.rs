@@ -70,7 +70,7 @@ impl CallMetrics {
                 self.set_in_call(true);
             }
             Event::CallEnded { reason, .. } => {
-                metrics::counter!(CALLS_ENDED, "reason" => label(reason)).increment(1);
+                metrics::counter!(CALLS_ENDED, "reason" => label(*reason)).increment(1);
                 self.leave();
             }
             Event::MediaStarted { .. } => {
@@ -137,10 +137,8 @@ impl CallMetrics {
     }
 }
 
-/// Name of a reason without details, which could have any number of values.
-fn label(reason: &EndReason) -> String {
-    let text = reason.to_string();
-    text.split([':', ',', '(']).next().unwrap_or_default().trim().replace(' ', "_")
+fn label(reason: EndReason) -> String {
+    reason.to_string().replace(' ', "_")
 }
 
 impl Drop for CallMetrics {
