@@ -117,24 +117,7 @@ impl Caller {
     }
 
     fn record(&self, status: Status) -> Record {
-        Record {
-            call_key: self.signed_key(),
-            version: 9,
-            status,
-            seat: 1,
-            muted: false,
-            deafened: false,
-            recording: false,
-            seen: Vec::new(),
-            links: Vec::new(),
-            digest: Bytes16::from([0; 16]),
-            streams: Vec::new(),
-            wanted: Vec::new(),
-            failed: None,
-            cause: None,
-            messages: None,
-            name: None,
-        }
+        Record { seat: 1, ..Record::new(self.signed_key(), 9, status) }
     }
 
     fn signed_key(&self) -> SignedKey {

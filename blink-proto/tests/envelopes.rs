@@ -243,22 +243,10 @@ fn every_body_has_exactly_one_encoding() {
 fn member(key: &AgreementKey) -> Body {
     Body::Member(Box::new(Member {
         record: Record {
-            call_key: SignedKey { key: *key.public(), signature: [7; 64] },
-            version: 1,
-            status: Status::Joined,
             seat: 1,
-            muted: false,
-            deafened: false,
-            recording: false,
-            seen: Vec::new(),
-            links: Vec::new(),
-            digest: Bytes16::from([0; 16]),
-            streams: Vec::new(),
-            wanted: Vec::new(),
-            failed: None,
-            cause: None,
             messages: Some(true),
             name: Some("Ada 😀".to_owned()),
+            ..Record::new(SignedKey { key: *key.public(), signature: [7; 64] }, 1, Status::Joined)
         },
         entries: Vec::new(),
         secret: None,

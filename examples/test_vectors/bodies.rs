@@ -158,12 +158,7 @@ fn report(stream: Bytes16) -> ChannelMessage {
 pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
     let (alice, stream) = (scene.alice_endpoint(), scene.stream);
     let record = Record {
-        call_key: scene.bob_signed_key(),
-        version: 2,
-        status: Status::Joined,
         seat: 1,
-        muted: false,
-        deafened: false,
         recording: true,
         seen: vec![Seen { endpoint: alice, boot: 7, call_key: scene.alice_signed_key(), version: 1 }],
         links: vec![WireEndpoint(alice)],
@@ -175,10 +170,7 @@ pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
             name: "screen".to_owned(),
         }],
         wanted: vec![StreamRequest { endpoint: alice, stream }],
-        failed: None,
-        cause: None,
-        messages: None,
-        name: None,
+        ..Record::new(scene.bob_signed_key(), 2, Status::Joined)
     };
     let secret = (!entries.is_empty()).then(|| Secret(NEW_SECRET.into()));
     Member { record, entries, secret }

@@ -4,8 +4,8 @@ use blink_api::{Error, ErrorKind, Result};
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler as _, WindowFunction};
 
-/// Shortest and longest block of input, as shares of a second. A block is a multiple of the smallest
-/// one that the two rates allow.
+/// Shortest and longest block of input, as shares of a second. A block is a multiple of the
+/// smallest one that the two rates allow.
 const SHORTEST: u32 = 100;
 const LONGEST: u32 = 5;
 
@@ -56,7 +56,7 @@ impl Resampler {
             Some(inner.map_err(|error| invalid().source(error.to_string()))?)
         };
         let room = inner.as_ref().map_or(0, |inner| inner.output_frames_max() * channels);
-        let delay = inner.as_ref().map_or(0, |inner| inner.output_delay());
+        let delay = inner.as_ref().map_or(0, rubato::Resampler::output_delay);
         Ok(Self { inner, ratio, channels, input: Vec::new(), output: vec![0.0; room], delay, taken: 0, given: 0 })
     }
 

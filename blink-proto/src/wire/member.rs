@@ -78,6 +78,30 @@ pub struct Record {
     pub name: Option<String>,
 }
 
+impl Record {
+    /// The record of a device that announces nothing but its status, with the seat 0.
+    pub fn new(call_key: SignedKey, version: u64, status: Status) -> Self {
+        Self {
+            call_key,
+            version,
+            status,
+            seat: 0,
+            muted: false,
+            deafened: false,
+            recording: false,
+            seen: Vec::new(),
+            links: Vec::new(),
+            digest: Bytes16::from([0; 16]),
+            streams: Vec::new(),
+            wanted: Vec::new(),
+            failed: None,
+            cause: None,
+            messages: None,
+            name: None,
+        }
+    }
+}
+
 /// Status of a device in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(index_only)]

@@ -7,8 +7,8 @@ use blink_api::{CallId, CallSettings, DeviceId, Endpoint, StreamId, TrackKind};
 use blink_proto::call::{EndReason, Event, LeftReason, StreamInfo};
 use blink_proto::secure::{AgreementKey, Channel, Identity, Refusal, sign_call_key};
 use blink_proto::wire::{
-    Body, Bytes16, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Kind, Member, Record, Seen, Signed, SignedKey,
-    Status, StreamOffer, cbor,
+    Body, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Kind, Member, Record, Seen, Signed, SignedKey, Status,
+    StreamOffer, cbor,
 };
 use blink_sim::simulation::{Network, Simulation, SimulationConfig};
 
@@ -38,24 +38,7 @@ fn own_key(simulation: &Simulation, node: usize, call: CallId) -> SignedKey {
 }
 
 fn record(call_key: SignedKey, version: u64) -> Record {
-    Record {
-        call_key,
-        version,
-        status: Status::Joined,
-        seat: 1,
-        muted: false,
-        deafened: false,
-        recording: false,
-        seen: Vec::new(),
-        links: Vec::new(),
-        digest: Bytes16::from([0; 16]),
-        streams: Vec::new(),
-        wanted: Vec::new(),
-        failed: None,
-        cause: None,
-        messages: None,
-        name: None,
-    }
+    Record { seat: 1, ..Record::new(call_key, version, Status::Joined) }
 }
 
 /// Sends a message of a malicious member to all others.

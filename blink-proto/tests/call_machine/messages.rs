@@ -292,22 +292,12 @@ fn a_participant_that_reads_no_messages_is_told_of() {
     let (call, keys) = simulation.known_call_keys(B).expect("it is in a call");
     let key = keys.iter().find(|(endpoint, _)| *endpoint == bob).expect("its own key").1;
     let record = blink_proto::wire::Record {
-        call_key: simulation.signed_key(&bob, &call, &key),
-        version: 1_000,
-        status: blink_proto::wire::Status::Joined,
         seat: 1,
-        muted: false,
-        deafened: false,
-        recording: false,
-        seen: Vec::new(),
-        links: Vec::new(),
-        digest: [0; 16].into(),
-        streams: Vec::new(),
-        wanted: Vec::new(),
-        failed: None,
-        cause: None,
-        messages: None,
-        name: None,
+        ..blink_proto::wire::Record::new(
+            simulation.signed_key(&bob, &call, &key),
+            1_000,
+            blink_proto::wire::Status::Joined,
+        )
     };
     let member = Box::new(blink_proto::wire::Member { record, entries: Vec::new(), secret: None });
     let (session, boot) = (simulation.paths.session_with(A, B), simulation.nodes[B].boot);

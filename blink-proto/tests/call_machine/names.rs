@@ -83,22 +83,10 @@ fn hostile_names_are_cleaned_and_do_not_change_within_a_stay() {
         let key = keys.iter().find(|(endpoint, _)| *endpoint == bob).expect("its own key").1;
         let mut says = |version: u64, name: &str| {
             let record = Record {
-                call_key: simulation.signed_key(&bob, &call, &key),
-                version,
-                status: Status::Joined,
                 seat: 1,
-                muted: false,
-                deafened: false,
-                recording: false,
-                seen: Vec::new(),
-                links: Vec::new(),
-                digest: [0; 16].into(),
-                streams: Vec::new(),
-                wanted: Vec::new(),
-                failed: None,
-                cause: None,
                 messages: Some(true),
                 name: Some(name.to_owned()),
+                ..Record::new(simulation.signed_key(&bob, &call, &key), version, Status::Joined)
             };
             let member = Box::new(Member { record, entries: Vec::new(), secret: None });
             let (session, boot) = (simulation.paths.session_with(A, B), simulation.nodes[B].boot);

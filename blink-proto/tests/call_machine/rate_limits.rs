@@ -6,9 +6,7 @@ use std::time::Duration;
 use blink_api::{CallId, Endpoint, StreamId, TrackKey, TrackKind};
 use blink_proto::call::{Event, Input, ParticipantState, SessionId, SessionInput, StreamEndReason};
 use blink_proto::secure::{Channel, Identity, Refusal, inbox_topic};
-use blink_proto::wire::{
-    Bytes16, ChannelMessage, Entry, EntryBody, Kind, Member, Record, Signed, Status, StreamOffer, cbor,
-};
+use blink_proto::wire::{ChannelMessage, Entry, EntryBody, Kind, Member, Record, Signed, Status, StreamOffer, cbor};
 use blink_sim::simulation::Simulation;
 
 use crate::{A, B, C, SECOND, connected};
@@ -30,24 +28,8 @@ impl Writer {
         let open = simulation.nodes[B].sessions.iter().find(|(_, (_, remote))| *remote == from);
         let (session, _) = open.expect("a path between the two");
         let (call, keys) = simulation.known_call_keys(A).expect("it is in a call");
-        let record = Record {
-            call_key: simulation.signed_key(&from, &call, &keys[0].1),
-            version: 1_000,
-            status: Status::Joined,
-            seat: 1,
-            muted: false,
-            deafened: false,
-            recording: false,
-            seen: Vec::new(),
-            links: Vec::new(),
-            digest: Bytes16::from([0; 16]),
-            streams: Vec::new(),
-            wanted: Vec::new(),
-            failed: None,
-            cause: None,
-            messages: None,
-            name: None,
-        };
+        let record =
+            Record { seat: 1, ..Record::new(simulation.signed_key(&from, &call, &keys[0].1), 1_000, Status::Joined) };
         Self { to: B, session: *session, from, record }
     }
 

@@ -288,24 +288,7 @@ fn having_seen(simulation: &Simulation, call: CallId, boot: u64, version: u64) -
         sign_call_key(&owner, &simulation.nodes[node].endpoint.device, &call, &key)
     };
     let seen = vec![Seen { endpoint: b, boot, call_key: signed(B, [5; 32]), version: 1 }];
-    let record = Record {
-        call_key: signed(A, [7; 32]),
-        version,
-        status: Status::Joined,
-        seat: 1,
-        muted: false,
-        deafened: false,
-        recording: false,
-        seen,
-        links: Vec::new(),
-        digest: [0; 16].into(),
-        streams: Vec::new(),
-        wanted: Vec::new(),
-        failed: None,
-        cause: None,
-        messages: None,
-        name: None,
-    };
+    let record = Record { seat: 1, seen, ..Record::new(signed(A, [7; 32]), version, Status::Joined) };
     let body = Body::Member(Box::new(Member { record, entries: Vec::new(), secret: None }));
     Input::Signal(Signal { channel: Channel::Call(call), from: a, boot: simulation.nodes[A].boot, call, body })
 }

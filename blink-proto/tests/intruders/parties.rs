@@ -71,22 +71,11 @@ impl Caller {
         let call_key = SignedKey { key: callee.call_key(), signature: [0; 64] };
         let seen = Seen { endpoint: callee.machine.own(), boot: 1, call_key, version: 1 };
         Record {
-            call_key: self.signed_key(),
-            version: 2,
-            status: Status::Joined,
             seat: 1,
-            muted: false,
-            deafened: false,
-            recording: false,
             seen: vec![seen],
-            links: Vec::new(),
             digest: Bytes16::from(*sha256(&[]).first_chunk().unwrap()),
-            streams: Vec::new(),
-            wanted: Vec::new(),
-            failed: None,
-            cause: None,
             messages: Some(true),
-            name: None,
+            ..Record::new(self.signed_key(), 2, Status::Joined)
         }
     }
 

@@ -110,22 +110,11 @@ impl Forger {
 
     fn record(&mut self, call_key: SignedKey) -> Record {
         Record {
-            call_key,
-            version: self.random.random_range(0..50),
-            status: Status::Joined,
             seat: 1,
             muted: self.random.random_bool(0.5),
-            deafened: false,
-            recording: false,
             seen: (0..4).map(|_| self.seen()).collect(),
-            links: Vec::new(),
             digest: self.bytes().into(),
-            streams: Vec::new(),
-            wanted: Vec::new(),
-            failed: None,
-            cause: None,
-            messages: None,
-            name: None,
+            ..Record::new(call_key, self.random.random_range(0..50), Status::Joined)
         }
     }
 

@@ -6,7 +6,7 @@ use blink_api::{CallId, DeviceId, Endpoint, ErrorKind, Topic};
 use blink_engine::{CallState, EndReason, Identity, LeftReason, ParticipantState};
 use blink_proto::secure::{AgreementKey, Random, Sealing, seal, sign_call_key};
 use blink_proto::wire::{
-    Body, Bytes16, Cancel, CancelReason, Content, Entry, EntryBody, Kind, Member, Record, Signed, Status, cbor,
+    Body, Cancel, CancelReason, Content, Entry, EntryBody, Kind, Member, Record, Signed, Status, cbor,
 };
 use bytes::Bytes;
 use rand::SeedableRng;
@@ -249,24 +249,7 @@ fn crowd(call: CallId, maker: &Participant, seq: u64, to: &Participant) -> (Topi
     }
     let from = Endpoint { did: maker.did(), device: DeviceId::from_bytes([9; 16]) };
     let key = AgreementKey::from_scalar(&[9; 32]);
-    let record = Record {
-        call_key: sign_call_key(maker.identity(), &from.device, &call, key.public()),
-        version: 1,
-        status: Status::Left,
-        seat: 0,
-        muted: false,
-        deafened: false,
-        recording: false,
-        seen: Vec::new(),
-        links: Vec::new(),
-        digest: Bytes16::from([0; 16]),
-        streams: Vec::new(),
-        wanted: Vec::new(),
-        failed: None,
-        cause: None,
-        messages: None,
-        name: None,
-    };
+    let record = Record::new(sign_call_key(maker.identity(), &from.device, &call, key.public()), 1, Status::Left);
     let body = Body::Member(Box::new(Member { record, entries, secret: None }));
     let content = Content { from, boot: 1, seq, unix_ms: 0, call, body };
     let key = AgreementKey::public_of(&to.did()).expect("a participant's key is valid");
