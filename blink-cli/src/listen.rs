@@ -297,6 +297,12 @@ impl Listener<'_> {
                     self.handle_ringing().await;
                 }
             }
+            Event::CallHeld { call } if self.is_current(call) => self.current = None,
+            Event::CallResumed { call } => {
+                self.current = self.blink.call(call).await.ok();
+                // An automatic answerer follows whoever began the call.
+                self.caller = self.blink.current_call().await.ok().flatten().map(|call| call.from);
+            }
             Event::AddressesChanged => self.update_addresses().await,
             _ => {}
         }

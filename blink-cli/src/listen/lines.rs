@@ -42,7 +42,7 @@ impl Listener<'_> {
                 self.join(number).await;
                 return None;
             }
-            Command::Leave {} if is_typed => {
+            Command::Leave { call: None } if is_typed => {
                 self.hang_up().await;
                 return None;
             }
@@ -97,7 +97,7 @@ impl Listener<'_> {
     /// Leaves the current call, and offers to rejoin it if it is ongoing.
     async fn hang_up(&mut self) {
         let current = self.current.clone();
-        self.report(self.blink.leave_call().await.err());
+        self.report(self.executor.leave(None).await.err());
         let ongoing = self.blink.ongoing_calls().await.unwrap_or_default();
         let left = |call: &&CallSnapshot| current.as_ref().is_some_and(|current| current.is(call.call));
         if let Some(call) = ongoing.iter().find(left) {

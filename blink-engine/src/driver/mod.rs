@@ -49,6 +49,7 @@ mod level_channel;
 mod media;
 pub(crate) mod media_threads;
 mod media_worker;
+mod media_worker_command;
 mod network_event;
 mod opened_devices;
 mod openings;

@@ -227,6 +227,17 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         failure: Option<PathFailure>,
     },
+    /// This device holds the call: it stays in it, and neither sends nor plays audio. The streams
+    /// that it offered or requested, and its recording, have ended.
+    CallHeld {
+        /// The call.
+        call: CallId,
+    },
+    /// This device is back in a call that it held: the current one again.
+    CallResumed {
+        /// The call.
+        call: CallId,
+    },
     /// Glare: two people called each other at the same time. Both are in `new` now, and neither
     /// rings. The old id remains valid, and a `Call` of the engine refers to the same call under
     /// both.

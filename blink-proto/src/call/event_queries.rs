@@ -35,6 +35,8 @@ impl Event {
             | Self::MessageLost { call, .. }
             | Self::CallJoined { call }
             | Self::CallEnded { call, .. }
+            | Self::CallHeld { call }
+            | Self::CallResumed { call }
             | Self::CallReplaced { new: call, .. }
             | Self::MediaStarted { call, .. }
             | Self::SpeakingWhileMuted { call }
@@ -143,6 +145,8 @@ impl Event {
             Self::MessageLost { .. } => "message_lost",
             Self::CallJoined { .. } => "call_joined",
             Self::CallEnded { .. } => "call_ended",
+            Self::CallHeld { .. } => "call_held",
+            Self::CallResumed { .. } => "call_resumed",
             Self::CallReplaced { .. } => "call_replaced",
             Self::MediaStarted { .. } => "media_started",
             Self::NoMicrophone { .. } => "no_microphone",

@@ -81,7 +81,7 @@ impl Machine {
         };
         // While a call only rings, the greater boot may be that of a copy of this device, which
         // becomes visible once it answers.
-        if stale.endpoint.0 == self.shared.own && call.is_current() {
+        if stale.endpoint.0 == self.shared.own && call.takes_part() {
             self.shared.raise_boot_above(stale.boot);
         }
     }

@@ -14,7 +14,7 @@ use crate::wire::{Body, Cancel, CancelReason, Kind, Reject, Ringing, rejection};
 
 impl Call {
     pub(super) fn handle_ringing(&mut self, from: Endpoint, ringing: &Ringing, shared: &mut Shared) {
-        let (call, current) = (self.id(), self.is_current());
+        let (call, current) = (self.id(), self.takes_part());
         let Some(person) = self.people.get_mut(&from.did) else { return shared.refuse(Refusal::NotAuthorized) };
         if !person.is_unresolved() {
             return;
@@ -56,7 +56,7 @@ impl Call {
 
     /// Ends the invitations of everyone who rejected.
     pub(super) fn apply_rejections(&mut self, rejected: &BTreeSet<Did>, shared: &mut Shared) {
-        let (call, current) = (self.id(), self.is_current());
+        let (call, current) = (self.id(), self.takes_part());
         for (did, person) in &mut self.people {
             if rejected.contains(did) && person.is_unresolved() {
                 person.set_state(PersonState::Rejected);

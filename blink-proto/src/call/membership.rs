@@ -83,7 +83,7 @@ impl Call {
         if record.status == Status::Left {
             return;
         }
-        if self.is_current() {
+        if self.takes_part() {
             if (record.seat, from.device) > (self.seat, shared.own.device) {
                 self.seat = record.seat;
                 self.end(EndReason::OtherDevice, shared);

@@ -81,8 +81,8 @@ impl Call {
         }
         peer.report(boot, record);
         if record.status != Status::Left {
-            let Record { muted, deafened, recording, .. } = *record;
-            peer.state = ParticipantState { muted, deafened, recording };
+            let Record { muted, deafened, recording, held, .. } = *record;
+            peer.state = ParticipantState { muted, deafened, recording, held: held.unwrap_or(false) };
             peer.reads_messages = record.messages == Some(true);
             // The first name of a stay counts: no one changes it under the eyes of others.
             if peer.name.is_none() {

@@ -3,6 +3,7 @@
 mod budgets;
 mod false_claims;
 mod group;
+mod hold;
 mod messages;
 mod names;
 mod network;

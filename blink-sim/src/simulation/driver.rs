@@ -82,6 +82,17 @@ impl Simulation {
                 self.paths.close(node, session);
             }
             Output::SetActiveCall(call) => self.nodes[node].active_call = call,
+            Output::HoldCall(call) => {
+                let active = self.nodes[node].active_call.take();
+                assert_eq!(active, Some(call), "the active call is held\n{}", self.transcript());
+            }
+            Output::ResumeCall(call) => {
+                let active = self.nodes[node].active_call.replace(call);
+                assert_eq!(active, None, "the call before was held or left\n{}", self.transcript());
+            }
+            Output::EndHeldCall(call) => {
+                assert_ne!(self.nodes[node].active_call, Some(call), "a held call is not active");
+            }
             Output::Persist(change) => self.nodes[node].memory.apply(change),
             Output::SetBoot(boot) => {
                 self.trace(node, || format!("goes on as start {boot}"));

@@ -244,6 +244,16 @@ pub fn call_joined(call: CallId) -> ExpectedEvent {
     expected_event(format!("CallJoined {call}"), move |event| *event == Event::CallJoined { call })
 }
 
+/// This device holds the call.
+pub fn call_held(call: CallId) -> ExpectedEvent {
+    expected_event(format!("CallHeld {call}"), move |event| *event == Event::CallHeld { call })
+}
+
+/// This device is back in a call that it held.
+pub fn call_resumed(call: CallId) -> ExpectedEvent {
+    expected_event(format!("CallResumed {call}"), move |event| *event == Event::CallResumed { call })
+}
+
 /// This device is no longer in the call.
 pub fn call_ended(call: CallId, reason: EndReason) -> ExpectedEvent {
     expected_event(format!("CallEnded({reason:?}) of {call}"), move |event| {
