@@ -28,7 +28,7 @@ impl Call {
         }
         if !self.roster.is_valid(&from.did) {
             shared.refuse(Refusal::NotAuthorized);
-            return self.reply_removed(from.did, record.status, shared);
+            return self.reply_removed(from.did, member, shared);
         }
         let now = shared.mono();
         if let Err(refusal) = self.verify_peer_key(&from, &record.call_key, Some(&from), shared) {
