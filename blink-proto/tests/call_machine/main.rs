@@ -4,6 +4,7 @@ mod budgets;
 mod false_claims;
 mod group;
 mod messages;
+mod named_devices;
 mod names;
 mod network;
 mod offered_streams;

@@ -84,7 +84,7 @@ impl UserView {
                 drop(self.calls.insert(*call, fresh));
                 true
             }
-            Event::ParticipantRinging { call, participant } => self.call(call).ringing.insert(*participant),
+            Event::ParticipantRinging { call, participant, .. } => self.call(call).ringing.insert(*participant),
             Event::ParticipantJoined { call, participant } => self.other(call, participant, |other| {
                 other.unreachable = false;
                 !std::mem::replace(&mut other.joined, true)
