@@ -182,7 +182,7 @@ impl Call {
         }
         let id = self.id();
         match self.phase() {
-            Phase::Over => reply_ended(id, from.did, Status::Joined, shared),
+            Phase::Over => self.reply_over(from.did, Status::Joined, shared),
             Phase::In => {
                 self.offer_heard = shared.mono();
                 self.apply_claims(&offer.joined, Some(&from), shared);

@@ -7,6 +7,7 @@ mod messages;
 mod named_devices;
 mod names;
 mod network;
+mod no_session;
 mod offered_streams;
 mod pair;
 mod past_calls;
