@@ -244,7 +244,8 @@ mod tests {
         let mut names = Names::default();
         assert_eq!(names.of(&did), "z6MkiTBz…mDooWp");
         names.add(did, "Bob");
-        let event = Event::ParticipantRinging { call: CallId::from_bytes([1; 16]), participant: did };
+        let (call, device) = (CallId::from_bytes([1; 16]), DeviceId::from_random([1; 16]));
+        let event = Event::ParticipantRinging { call, participant: did, device };
         assert_eq!(words(&event, &names).unwrap(), "ringing at Bob");
     }
 

@@ -67,6 +67,7 @@ mod session;
 mod session_command;
 mod session_failure;
 mod session_metrics;
+mod session_statistics;
 mod spans;
 mod store_writer;
 mod streams;

@@ -26,6 +26,7 @@ use super::report_messages::{capture_from_wire, section_from_wire};
 use super::session_command::SessionCommand;
 use super::session_failure::{SessionFailure, SuspectedFailure};
 use super::session_metrics::SessionMetrics;
+use super::session_statistics;
 use blink_media::{AnnouncedSection, MediaCommand, NegotiatedSection, PathId};
 use blink_proto::call::{Negotiation, STREAM_SECTIONS, SessionId, SessionInput};
 use blink_proto::secure::ChannelRates;
@@ -39,7 +40,7 @@ const MAX_UNSENT: usize = 64;
 /// The label of the data channel between two engines.
 const CHANNEL: &str = "blink/1";
 
-/// What a session connects.
+/// One end of a session: which call and participant it is for.
 pub(super) struct SessionEnd {
     pub(super) id: SessionId,
     pub(super) call: CallId,
@@ -167,9 +168,9 @@ impl Task {
             rates: ChannelRates::new(clock.now()),
             suspected: SuspectedFailure::default(),
         };
-        let mut metrics = SessionMetrics::new(session.clone(), media.clone(), *id, *remote);
-        let closing = open.serve(&mut queue, &mut events, &**clock, reporter, &mut metrics).await;
-        metrics.sample().await;
+        let metrics = SessionMetrics::start(session.clone(), media.clone(), *id, *remote);
+        let closing = open.serve(&mut queue, &mut events, &**clock, reporter).await;
+        metrics.finish().await;
         media.remove_session(*id).await;
         session.close().await;
         match closing? {
@@ -221,16 +222,13 @@ impl OpenSession {
         events: &mut SessionEvents,
         clock: &dyn Clock,
         reporter: &mut Reporter,
-        metrics: &mut SessionMetrics,
     ) -> Result<Option<oneshot::Sender<()>>, SessionFailure> {
         loop {
             tokio::select! {
-                () = metrics.due() => metrics.sample().await,
                 command = queue.recv() => match command {
                     None => return Ok(None),
                     Some(SessionCommand::Close(done)) => return Ok(Some(done)),
-                    // The caller may have stopped waiting.
-                    Some(SessionCommand::Stats(reply)) => drop(reply.send(self.session.stats().await?)),
+                    Some(SessionCommand::Stats(reply)) => drop(tokio::spawn(session_statistics::tell(self.session.clone(), reply))),
                     Some(SessionCommand::Send(message)) => self.send(message),
                     Some(SessionCommand::Negotiate(step)) => self.negotiate(step, reporter).await?,
                 },

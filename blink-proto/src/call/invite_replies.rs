@@ -21,13 +21,13 @@ impl Call {
         }
         person.add_nonce(ringing.nonce, shared.mono());
         if ringing.rings && person.set_ringing() && current {
-            shared.emit(Event::ParticipantRinging { call, participant: from.did });
+            shared.emit(Event::ParticipantRinging { call, participant: from.did, device: from.device });
         }
     }
 
     pub(super) fn handle_busy(&mut self, from: Endpoint, shared: &mut Shared) {
         match self.people.get_mut(&from.did) {
-            Some(person) => person.set_busy(shared.mono()),
+            Some(person) => person.set_busy(from.device, shared.mono()),
             None => shared.refuse(Refusal::NotAuthorized),
         }
     }
@@ -40,7 +40,7 @@ impl Call {
             return shared.refuse(Refusal::NotAuthorized);
         }
         if let Some(person) = self.people.get_mut(&from.did) {
-            person.set_reject_reason(rejection(reject.reason));
+            person.set_rejection(from.device, rejection(reject.reason));
         }
         if let Err(refusal) = self.merge_entries(&from.did, std::slice::from_ref(&reject.entry), None, shared) {
             return shared.refuse(refusal);
@@ -61,8 +61,8 @@ impl Call {
             if rejected.contains(did) && person.is_unresolved() {
                 person.set_state(PersonState::Rejected);
                 if current {
-                    let reason = person.reject_reason();
-                    shared.emit(Event::ParticipantRejected { call, participant: *did, reason });
+                    let (device, reason) = person.rejection();
+                    shared.emit(Event::ParticipantRejected { call, participant: *did, device, reason });
                 }
             }
         }

@@ -133,7 +133,7 @@ impl Call {
     pub(super) fn end_missed(&mut self, shared: &mut Shared) {
         let phase = if self.is_deserted() { Phase::Over } else { self.phase_after_leaving() };
         self.enter(phase, shared);
-        shared.emit(Event::MissedCall { call: self.id(), from: self.from });
+        shared.emit(Event::MissedCall { call: self.id(), from: self.from, device: self.from_device });
     }
 
     /// Ends the call because this person was removed from it.

@@ -80,6 +80,7 @@ impl Call {
             heard: Some(heard.map(|(endpoint, _)| WireEndpoint(*endpoint)).collect()),
             left: Some(self.departed()),
             familiar: Some(self.familiar),
+            from_device: self.from_device.map(|device| (*device.as_bytes()).into()),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use blink_api::{CallId, Did, Endpoint, PathFailure};
+use blink_api::{CallId, DeviceId, Did, Endpoint, PathFailure};
 use rand::Rng;
 use web_time::{Duration, Instant};
 
@@ -66,6 +66,8 @@ pub(super) struct Call {
     pub(super) began: Instant,
     /// Signer of the offer; this person where this endpoint made the call.
     pub(super) from: Did,
+    /// Device that signed it; unknown where an earlier version stored the call.
+    pub(super) from_device: Option<DeviceId>,
     /// Key of this endpoint; a new one for each time it joins.
     pub(super) key: OwnKey,
     /// Of a person's devices, the one with the greatest seat takes part.
@@ -126,6 +128,7 @@ impl Call {
             configuration,
             began: now,
             from,
+            from_device: None,
             key,
             seat: 0,
             wanted: BTreeSet::new(),

@@ -90,7 +90,7 @@ impl UserView {
                 known.joined && known.speaking.is_empty() && !std::mem::replace(&mut known.held, true)
             }
             Event::CallResumed { call } => std::mem::take(&mut self.call(call).held),
-            Event::ParticipantRinging { call, participant } => self.call(call).ringing.insert(*participant),
+            Event::ParticipantRinging { call, participant, .. } => self.call(call).ringing.insert(*participant),
             Event::ParticipantJoined { call, participant } => self.other(call, participant, |other| {
                 other.unreachable = false;
                 !std::mem::replace(&mut other.joined, true)

@@ -48,7 +48,9 @@ impl Simulation {
                 state.sessions_opened += 1;
                 state.sessions.insert(session, (call, remote));
                 let remote = self.nodes.iter().position(|node| node.endpoint == remote);
-                self.paths.open(self.now, node, session, remote);
+                if let Some(failure) = self.paths.open(self.now, node, session, remote) {
+                    self.deliver_after(NEGOTIATION, node, Delivery::Session(session, Box::new(failure)));
+                }
             }
             Output::Negotiate { session, step } => {
                 for (to, session, event) in self.paths.negotiate(self.now, node, session, step) {

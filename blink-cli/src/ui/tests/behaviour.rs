@@ -281,7 +281,7 @@ fn events_are_told_and_the_end_of_a_call_clears_its_state() {
     assert_eq!(state.notices.back().unwrap(), "the call ended: the remote side left");
     state.take(Vec::new(), now, NOT_RINGING);
     assert!(state.call.is_none() && state.levels.is_empty() && state.quality.is_empty() && state.paths.is_empty());
-    let missed = Event::MissedCall { call: call_id(3), from: did(1) };
+    let missed = Event::MissedCall { call: call_id(3), from: did(1), device: None };
     assert_eq!(state.on_event(&missed), [Action::ReadHistory]);
     assert_eq!((state.missed, state.title().as_str()), (2, "Blink: 2 missed"));
 }
