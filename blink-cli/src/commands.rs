@@ -50,8 +50,20 @@ pub(crate) enum Command {
         #[serde(default)]
         call: Option<String>,
     },
-    /// Leaves the call.
-    Leave {},
+    /// Leaves the call; without `call` the current one, else the only one on hold.
+    Leave {
+        /// The call.
+        #[serde(default)]
+        call: Option<CallId>,
+    },
+    /// Holds the call: it stays connected, and nothing is sent or played.
+    Hold {},
+    /// Returns to a call on hold, and holds the current one; without `call`, the only one.
+    Resume {
+        /// The call, or its number in the last list.
+        #[serde(default)]
+        call: Option<String>,
+    },
     /// Mutes the microphone.
     Mute {},
     /// Unmutes the microphone.

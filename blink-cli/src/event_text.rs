@@ -37,11 +37,18 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
             format!("{} {}", name(&participant.did), left(*reason))
         }
         Event::ParticipantStateChanged { participant, state, .. } => {
-            let states = [(state.muted, "muted"), (state.deafened, "deafened"), (state.recording, "recording")];
+            let states = [
+                (state.muted, "muted"),
+                (state.deafened, "deafened"),
+                (state.recording, "recording"),
+                (state.held, "holding the call"),
+            ];
             let states: Vec<_> = states.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
-            // A participant that just joined has no state to show.
-            let states = if states.is_empty() { return None } else { states.join(", ") };
-            format!("{} is {states}", name(&participant.did))
+            match states.is_empty() {
+                // The first state of a participant is told only where there is something to tell.
+                true => format!("{} hears and is heard, and does not record", name(&participant.did)),
+                false => format!("{} is {}", name(&participant.did), states.join(", ")),
+            }
         }
         Event::MessageReceived { participant, message, .. } => match std::str::from_utf8(message) {
             Ok(text) => format!("message from {}: {text}", name(&participant.did)),
@@ -54,6 +61,8 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::CallEnded { reason, failure, .. } => {
             format!("the call ended: {}", ended_because(*reason, failure.as_ref()))
         }
+        Event::CallHeld { .. } => "the call is on hold: you neither hear the others nor are heard".to_owned(),
+        Event::CallResumed { .. } => "back in the call that was on hold".to_owned(),
         Event::CallReplaced { .. } => "both sides called at the same time (glare): merged into one call".to_owned(),
         Event::MediaStarted { track, kind: TrackKind::Audio, .. } => {
             format!("receiving audio from {}", name(&track.endpoint.did))
@@ -235,7 +244,8 @@ mod tests {
         let mut names = Names::default();
         assert_eq!(names.of(&did), "z6MkiTBz…mDooWp");
         names.add(did, "Bob");
-        let event = Event::ParticipantRinging { call: CallId::from_bytes([1; 16]), participant: did };
+        let (call, device) = (CallId::from_bytes([1; 16]), DeviceId::from_random([1; 16]));
+        let event = Event::ParticipantRinging { call, participant: did, device };
         assert_eq!(words(&event, &names).unwrap(), "ringing at Bob");
     }
 

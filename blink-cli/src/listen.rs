@@ -297,6 +297,15 @@ impl Listener<'_> {
                     self.handle_ringing().await;
                 }
             }
+            Event::CallHeld { call } if self.is_current(call) => {
+                self.current = None;
+                show_heard(self.output, self.heard.take_if(|(of, _)| *of == call));
+            }
+            Event::CallResumed { call } => {
+                self.current = self.blink.call(call).await.ok();
+                // An automatic answerer follows whoever began the call.
+                self.caller = self.blink.current_call().await.ok().flatten().map(|call| call.from);
+            }
             Event::AddressesChanged => self.update_addresses().await,
             _ => {}
         }

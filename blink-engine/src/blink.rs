@@ -2,6 +2,7 @@
 
 mod audio_commands;
 mod device_commands;
+mod hold_commands;
 mod media_commands;
 mod message_commands;
 mod recording_commands;
@@ -172,7 +173,7 @@ impl Blink {
     /// # Cancellation
     /// As all commands.
     pub async fn leave_call(&self) -> Result<()> {
-        self.ask(|reply| Command::Leave { reply }).await?
+        self.ask(|reply| Command::Leave { call: None, reply }).await?
     }
 
     /// Handle of a call that has not ended, such as one of a [`Snapshot`], by any id that it has

@@ -7,8 +7,13 @@ use blink_api::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 
 /// Checks that the caller's runtime has what an engine needs: timers, and for backends with sockets
-/// input and output. tokio itself panics where one of them is used and not enabled; on its first
-/// use in here, which writes a line to standard error.
+/// input and output.
+///
+/// tokio (1.54) does not tell without a panic: no stable method of a `Handle` or of its metrics
+/// knows the drivers, and whatever uses one that is not enabled panics. So it does in here, and the
+/// panic hook of the process writes a line to standard error before it is caught, though only where
+/// the start fails anyway. Replacing the hook meanwhile would silence other threads too, and may
+/// undo what the program does to it at that moment: it belongs to the program.
 ///
 /// # Errors
 /// [`State`](ErrorKind::State) outside of a tokio runtime and on one that lacks a driver.

@@ -92,6 +92,7 @@ macro_rules! call_tests {
             call_61_disk_full_while_recording = "61-disk-full-while-recording"
             call_62_a_hundred_calls = "62-a-hundred-calls"
             call_63_messages = "63-messages"
+            call_64_hold = "64-hold"
         }
     };
     (@each $transports:expr, $signalings:expr, $settings:expr, $($test:ident = $title:literal)*) => {

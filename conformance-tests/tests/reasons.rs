@@ -206,18 +206,16 @@ async fn a_description_that_cannot_be_parsed() {
     }
 }
 
-/// The failure may come before the other side has a link, which then only sees that the participant
-/// left.
+/// The failure may come before the other side has a link.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transport_that_opens_no_session() {
-    let registry = Registry::discovered().expect("backends have different names");
-    let mut alice = with("memory").fault(Fault::Closed).start(&registry, 1, None).await;
-    let mut bob = with("memory").start(&registry, 2, None).await;
-    alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.expect("Bob can be called");
-    bob.answers().await;
-    let failure = alice.failure().await;
-    assert_eq!((failure.reason, failure.found_by), (FailureReason::NoSession, FailureSide::Local));
-    bob.sees("the end", |event| matches!(event, Event::CallEnded { .. }).then_some(())).await;
+    for closed in [0, 1] {
+        let mut profiles = WITH_MEMORY.map(with);
+        profiles[closed].fault = Fault::Closed;
+        for both in fails(profiles, FailureReason::NoSession).await {
+            assert_eq!(both[closed].found_by, FailureSide::Local, "{both:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,25 +239,38 @@ async fn a_path_that_is_lost() {
     }
 }
 
+/// A group in which two do not reach each other: both report it. Each of them is the offerer once.
+async fn fails_in_a_group(profiles: [Profile; 3], reason: FailureReason) {
+    for seeds in [[1, 2], [2, 1]] {
+        let registry = Registry::discovered().expect("backends have different names");
+        let mut alice = profiles[0].start(&registry, seeds[0], None).await;
+        let mut bob = profiles[1].start(&registry, seeds[1], None).await;
+        let mut carol = profiles[2].start(&registry, 3, None).await;
+        let people = [bob.blink.did(), carol.blink.did()];
+        alice.blink.offer_call(&people, CallConfig::default()).await.expect("they can be called");
+        bob.answers().await;
+        carol.answers().await;
+        let ends = [bob.blink.endpoint(), alice.blink.endpoint()];
+        for (person, other) in [&mut alice, &mut bob].into_iter().zip(ends) {
+            let unreachable = |event: &Event| match event {
+                Event::ParticipantUnreachable { participant, failure, .. } if *participant == other => Some(*failure),
+                _ => None,
+            };
+            assert_eq!(person.sees("the unreachable one", unreachable).await.reason, reason);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_group_both_sides_report_the_unreachable_participant_with_the_reason() {
-    let registry = Registry::discovered().expect("backends have different names");
-    let mut alice = with("memory").set("codec=[opus]").start(&registry, 1, None).await;
-    let mut bob = with("memory").set("codec=[pcmu]").start(&registry, 2, None).await;
-    let mut carol = with("memory").set("codec=[opus,pcmu]").start(&registry, 3, None).await;
-    let people = [bob.blink.did(), carol.blink.did()];
-    alice.blink.offer_call(&people, CallConfig::default()).await.expect("they can be called");
-    bob.answers().await;
-    carol.answers().await;
-    let (of_alice, of_bob) = (alice.blink.endpoint(), bob.blink.endpoint());
-    for (person, other) in [(&mut alice, of_bob), (&mut bob, of_alice)] {
-        let unreachable = |event: &Event| match event {
-            Event::ParticipantUnreachable { participant, failure, .. } => Some((*participant, *failure)),
-            _ => None,
-        };
-        let (participant, failure) = person.sees("the unreachable one", unreachable).await;
-        assert_eq!((participant, failure.reason), (other, FailureReason::NoCommonCodec));
-    }
+    let codecs = ["codec=[opus]", "codec=[pcmu]", "codec=[opus,pcmu]"];
+    fails_in_a_group(codecs.map(|codecs| with("memory").set(codecs)), FailureReason::NoCommonCodec).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_group_both_sides_report_a_transport_that_opens_no_session() {
+    let profiles = [with("memory"), with("memory").fault(Fault::Closed), with("memory")];
+    fails_in_a_group(profiles, FailureReason::NoSession).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,19 +48,19 @@ pub(super) async fn call(
                 }
                 let may_be_last = event["event"].as_str().is_some_and(|name| is_alone.contains(&name));
                 if progress.connected && may_be_last && progress.is_alone(&client.ask(Command::State {}).await?) {
-                    leave(&mut client).await?;
+                    leave(&mut client, &progress.call).await?;
                 }
             }
             line = keyboard.line() => match line {
                 Some(line) => client.send(&line).await?,
-                None => leave(&mut client).await?,
+                None => leave(&mut client, &progress.call).await?,
             },
             () = at(leave_at) => {
                 leave_at = None;
-                leave(&mut client).await?;
+                leave(&mut client, &progress.call).await?;
             }
             () = interrupt.wait() => {
-                leave(&mut client).await?;
+                leave(&mut client, &progress.call).await?;
                 return Err(Failure::interrupted());
             }
         }
@@ -68,8 +68,9 @@ pub(super) async fn call(
 }
 
 /// Leaves the call. If it has ended meanwhile, which is refused, its event follows.
-async fn leave(client: &mut Client) -> Result<(), Failure> {
-    match client.ask(Command::Leave {}).await {
+async fn leave(client: &mut Client, call: &Value) -> Result<(), Failure> {
+    let call = call.as_str().and_then(|call| call.parse().ok());
+    match client.ask(Command::Leave { call }).await {
         Err(failure) if client.is_open() => {
             tracing::info!(reason = failure.reason(), "the call was not left");
             Ok(())

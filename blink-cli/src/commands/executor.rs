@@ -97,7 +97,13 @@ impl Executor {
             Command::Join { call: Some(call) } => {
                 blink.answer_call(call.parse::<CallId>()?).await?;
             }
-            Command::Leave {} => blink.leave_call().await?,
+            Command::Leave { call } => self.leave(*call).await?,
+            Command::Hold {} => drop(blink.hold_call().await?),
+            Command::Resume { call } => {
+                let held = blink.held_calls().await?;
+                let Some(call) = named_call(call.as_deref(), &held)? else { return Ok(Reply::Held { calls: held }) };
+                blink.resume_call(call).await?;
+            }
             Command::Mute {} => blink.set_muted(true).await?,
             Command::Unmute {} => blink.set_muted(false).await?,
             Command::Deafen {} => blink.set_deafened(true).await?,
@@ -196,6 +202,27 @@ impl Executor {
         Ok(())
     }
 
+    /// Leaves a call; without one the current call, else the only one on hold.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(crate) async fn leave(&self, call: Option<CallId>) -> Result<()> {
+        if let Some(call) = call {
+            return self.blink.leave_held_call(call).await;
+        }
+        let snapshot = self.blink.snapshot().await?;
+        let in_state = |states: &[CallState]| {
+            let calls = snapshot.calls.iter().filter(|call| states.contains(&call.state));
+            calls.map(|call| call.call).collect::<Vec<_>>()
+        };
+        let current = in_state(&[CallState::Calling, CallState::Joining, CallState::Active]);
+        match (&current[..], &in_state(&[CallState::Held])[..]) {
+            ([], [held]) => self.blink.leave_held_call(*held).await,
+            ([], [_, ..]) => Err(Error::new(ErrorKind::State, "several calls are on hold: resume one, then leave it")),
+            _ => self.blink.leave_call().await,
+        }
+    }
+
     /// The call that rings, or this one.
     async fn ringing(&self, call: Option<CallId>) -> Result<CallId> {
         if let Some(call) = call {
@@ -253,5 +280,25 @@ impl Executor {
                 Err(Error::new(ErrorKind::State, "several streams are offered: name one by its id, which state shows"))
             }
         }
+    }
+}
+
+/// The call that a number in a list or an id names, or the only one. `None` where the list is to be
+/// shown: several are on hold and none is named.
+fn named_call(named: Option<&str>, held: &[CallSnapshot]) -> Result<Option<CallId>> {
+    let state = |why: &'static str| Error::new(ErrorKind::State, why);
+    match (named, held) {
+        (_, []) => Err(state("no call is on hold")),
+        (None, [one]) => Ok(Some(one.call)),
+        (None, _) => Ok(None),
+        (Some(named), held) => match named.parse::<usize>() {
+            // An id has 32 digits, which is no number of a list.
+            Ok(number) if named.len() < 8 => {
+                let call = number.checked_sub(1).and_then(|index| held.get(index));
+                let none = || state("no call on hold has that number: resume lists them");
+                call.map(|call| Some(call.call)).ok_or_else(none)
+            }
+            _ => named.parse().map(Some),
+        },
     }
 }

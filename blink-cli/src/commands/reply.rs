@@ -75,6 +75,11 @@ pub(crate) enum Reply {
         /// The calls.
         calls: Vec<CallSnapshot>,
     },
+    /// Calls on hold, numbered from 1.
+    Held {
+        /// The calls.
+        calls: Vec<CallSnapshot>,
+    },
     /// Words of typed commands.
     Help {
         /// Each command with its arguments and summary.
@@ -153,6 +158,10 @@ impl Reply {
                 let line = |(n, call)| format!("join {n} joins {}", describe(call, names));
                 (1..).zip(calls).map(line).collect()
             }
+            Self::Held { calls } => {
+                let line = |(n, call)| format!("resume {n} returns to {}", describe(call, names));
+                (1..).zip(calls).map(line).collect()
+            }
             Self::Help { commands } => {
                 let form = |[name, arguments, _]: &[&str; 3]| format!("{name} {arguments}");
                 let width = commands.iter().map(|command| form(command).chars().count()).max().unwrap_or(0);
@@ -179,8 +188,9 @@ impl State {
             lines.push(format!("{}: {}", describe(call, names), state.as_str().unwrap_or("unknown")));
             for person in &call.participants {
                 let status = serde_json::to_value(person.status).unwrap_or_default();
-                let muted = if person.state.muted { ", muted" } else { "" };
-                lines.push(format!("  {}: {}{muted}", names.of(&person.did), status.as_str().unwrap_or("unknown")));
+                let flags = [(person.state.muted, ", muted"), (person.state.held, ", holds the call")];
+                let flags: String = flags.iter().filter(|(is, _)| *is).map(|(_, flag)| *flag).collect();
+                lines.push(format!("  {}: {}{flags}", names.of(&person.did), status.as_str().unwrap_or("unknown")));
             }
         }
         if self.calls.is_empty() {

@@ -31,7 +31,7 @@ fn names_keep_their_case_and_may_have_spaces() {
     assert_eq!(parsed(r#"add Bob "Ada Lovelace""#), Command::Add { people: people(&["Bob", "Ada Lovelace"]) });
     let message = Command::Message { message: "Hello, Ada!  \"Bye\"".to_owned(), who: None };
     assert_eq!(parsed(r#"say Hello, Ada!  "Bye""#), message);
-    assert_eq!(parsed("Hang Up"), Command::Leave {});
+    assert_eq!(parsed("Hang Up"), Command::Leave { call: None });
     assert_eq!(parsed("record wav,mp4"), Command::Record { recorders: people(&["wav", "mp4"]), directory: None });
     assert_eq!(
         parsed("offer clip:vp8 my screen"),

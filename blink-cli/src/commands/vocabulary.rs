@@ -27,7 +27,7 @@ const fn word(
 }
 
 /// All words, in the order of the help.
-pub(crate) const VOCABULARY: [Word; 26] = [
+pub(crate) const VOCABULARY: [Word; 28] = [
     word("call", &["dial"], "NAME|INVITE|DID[@ADDRESS] …", "call people", |text| {
         people(text).map(|people| Command::Call { people })
     }),
@@ -38,7 +38,13 @@ pub(crate) const VOCABULARY: [Word; 26] = [
     word("join", &["j"], "[N]", "join the call that was left, or list ongoing calls", |text| {
         Some(Command::Join { call: some(text) })
     }),
-    word("leave", &["h", "hangup", "hang up", "l"], "", "leave the call", |text| none(text, Command::Leave {})),
+    word("leave", &["h", "hangup", "hang up", "l"], "", "leave the call", |text| {
+        none(text, Command::Leave { call: None })
+    }),
+    word("hold", &[], "", "hold the call: nothing is sent or played", |text| none(text, Command::Hold {})),
+    word("resume", &["swap", "k"], "[N]", "return to the call on hold, or list them", |text| {
+        Some(Command::Resume { call: some(text) })
+    }),
     word("mute", &["m"], "", "mute the microphone", |text| none(text, Command::Mute {})),
     word("unmute", &["u"], "", "unmute the microphone", |text| none(text, Command::Unmute {})),
     word("deafen", &[], "", "stop playing the others", |text| none(text, Command::Deafen {})),
@@ -82,7 +88,7 @@ pub(crate) const VOCABULARY: [Word; 26] = [
 pub(super) fn parse(line: &str) -> Result<Command, String> {
     let lower = line.to_lowercase();
     if lower == "hang up" {
-        return Ok(Command::Leave {});
+        return Ok(Command::Leave { call: None });
     }
     let (typed, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let name = typed.to_lowercase();

@@ -1,9 +1,11 @@
 //! Commands while `blink listen` runs, from standard input and from other processes.
 
+use std::path::PathBuf;
+
 use blink_api::CallId;
 use blink_engine::CallSnapshot;
 
-use super::Listener;
+use super::{Listener, show_heard};
 use crate::commands::{Command, Invalid, Reply, Request, describe};
 use crate::engine;
 use crate::failure::one_line;
@@ -42,7 +44,7 @@ impl Listener<'_> {
                 self.join(number).await;
                 return None;
             }
-            Command::Leave {} if is_typed => {
+            Command::Leave { call: None } if is_typed => {
                 self.hang_up().await;
                 return None;
             }
@@ -51,6 +53,7 @@ impl Listener<'_> {
         if let Command::Answer { .. } | Command::Join { .. } | Command::Call { .. } = request.command {
             self.alerts.silence().await;
         }
+        let file = self.next_recording();
         let reply = match self.executor.run(&request.command).await {
             Ok(reply) => reply,
             Err(error) => return Some(Reply::Refused { error: one_line(&error.to_string()) }),
@@ -59,11 +62,11 @@ impl Listener<'_> {
             (Command::ReloadContacts {}, _) => {
                 self.names = self.executor.names().with_claims_of(&self.names);
             }
-            (_, Reply::Calling { call, .. }) => self.follow(*call).await,
-            (Command::Answer { .. } | Command::Join { call: Some(_) }, _) => {
+            (_, Reply::Calling { call, .. }) => self.follow(*call, file).await,
+            (Command::Answer { .. } | Command::Join { call: Some(_) } | Command::Resume { .. }, Reply::Done) => {
                 if let Ok(Some(current)) = self.blink.current_call().await {
                     self.ringing.retain(|ringing| ringing.call != current.call);
-                    self.follow(current.call).await;
+                    self.follow(current.call, file).await;
                 }
             }
             _ => {}
@@ -72,10 +75,11 @@ impl Listener<'_> {
     }
 
     /// Takes a call as the current one that was not entered here.
-    async fn follow(&mut self, call: CallId) {
+    async fn follow(&mut self, call: CallId, file: Option<PathBuf>) {
         self.current = self.blink.call(call).await.ok();
         self.caller = self.blink.current_call().await.ok().flatten().map(|call| call.from);
-        self.heard = self.next_recording().map(|file| (call, file));
+        let before = std::mem::replace(&mut self.heard, file.map(|file| (call, file)));
+        show_heard(self.output, before);
     }
 
     /// Takes the call that the last prompt named. If another one rings by now, it is named first.
@@ -97,7 +101,7 @@ impl Listener<'_> {
     /// Leaves the current call, and offers to rejoin it if it is ongoing.
     async fn hang_up(&mut self) {
         let current = self.current.clone();
-        self.report(self.blink.leave_call().await.err());
+        self.report(self.executor.leave(None).await.err());
         let ongoing = self.blink.ongoing_calls().await.unwrap_or_default();
         let left = |call: &&CallSnapshot| current.as_ref().is_some_and(|current| current.is(call.call));
         if let Some(call) = ongoing.iter().find(left) {

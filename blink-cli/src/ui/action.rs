@@ -16,6 +16,12 @@ pub(super) enum Action {
     Add(Target),
     /// Answers a ringing call, or joins an ongoing one.
     Answer(CallId),
+    /// Holds the current call, and answers a ringing one.
+    HoldAndAnswer(CallId),
+    /// Holds the current call.
+    Hold,
+    /// Returns to a call on hold; the current one is held.
+    Resume(CallId),
     /// Rejects a ringing call.
     Reject(CallId),
     /// Leaves the call, or revokes its offer.

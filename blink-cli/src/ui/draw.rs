@@ -82,6 +82,7 @@ fn draw_alert(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let more = if state.ringing.len() > 1 { format!(" (and {} more)", state.ringing.len() - 1) } else { String::new() };
     let keys = match (&state.prompt, &state.call) {
         (Some(_), _) => "Esc, then y accepts, n rejects",
+        (None, Some(_)) if state.is_in_call() => "y leaves this call and accepts, k holds it, n rejects",
         (None, Some(_)) => "y accepts and leaves this call, n rejects",
         (None, None) => "y accepts, n rejects",
     };
@@ -147,6 +148,7 @@ fn keys(state: &State) -> &'static [(&'static str, &'static str)] {
             ("w", "streams"),
             ("v", "verify"),
             ("d", "devices"),
+            ("k", "hold"),
             ("h", "hang up"),
             ("l", "messages"),
             ("?", "help"),

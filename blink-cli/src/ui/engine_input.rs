@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use blink_api::{AudioLevel, DeviceDirection, Endpoint};
+use blink_api::{AudioLevel, CallId, DeviceDirection, Endpoint};
 use blink_engine::{CallSnapshot, CallState, Event, Levels, ParticipantSnapshot, ParticipantStatus, Snapshot};
 
 use super::action::{Action, Outcome};
@@ -30,6 +30,11 @@ impl State {
                 self.missed += 1;
                 return vec![Action::ReadHistory];
             }
+            // One that was on hold ends nothing of the current one.
+            Event::CallEnded { call, .. } if self.held.iter().any(|held| held.call == *call) => {
+                return vec![Action::ReadHistory];
+            }
+            Event::CallHeld { .. } => self.watched.clear(),
             Event::CallEnded { .. } => {
                 // Both end with the call in which they were chosen.
                 let muted = self.muted.then_some(Action::Mute(false));
@@ -85,11 +90,14 @@ impl State {
         let is_current =
             |call: &CallView| matches!(call.state, CallState::Calling | CallState::Joining | CallState::Active);
         let previous = self.call.take();
+        let since = self.take_held(&calls, previous.as_ref());
         self.call = calls.into_iter().find(is_current);
         match &mut self.call {
             Some(call) => {
                 // Glare may change the id of a call.
-                let since = previous.as_ref().and_then(|previous| previous.since);
+                let previous = previous.filter(|previous| self.held.iter().all(|held| held.call != previous.call));
+                let known = since.get(&call.call).copied();
+                let since = known.or(previous.as_ref().and_then(|previous| previous.since));
                 let is_connected = call.people.iter().any(|person| person.status == ParticipantStatus::Connected);
                 call.since = since.or(is_connected.then_some(now));
                 self.selected.person = self.selected.person.min(call.people.len().saturating_sub(1));
@@ -109,6 +117,19 @@ impl State {
             }
         }
         self.selected.stream = self.selected.stream.min(self.stream_rows().len().saturating_sub(1));
+    }
+
+    /// Takes the calls on hold, new ones last. Returns the times at which calls on hold before were
+    /// connected.
+    fn take_held(&mut self, calls: &[CallView], previous: Option<&CallView>) -> BTreeMap<CallId, Instant> {
+        let known = self.held.iter().chain(previous);
+        let since: BTreeMap<_, _> = known.filter_map(|call| Some((call.call, call.since?))).collect();
+        let place = |call: &CallView| self.held.iter().position(|held| held.call == call.call).unwrap_or(usize::MAX);
+        let mut held: Vec<_> = calls.iter().filter(|call| call.state == CallState::Held).cloned().collect();
+        held.sort_by_key(place);
+        held.iter_mut().for_each(|call| call.since = since.get(&call.call).copied());
+        self.held = held;
+        since
     }
 
     /// Names the oldest ringing call on the screen.

@@ -42,14 +42,20 @@ impl State {
         if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
             return Vec::new();
         }
-        if let (Some(alert), KeyCode::Char(c @ ('y' | 'n'))) = (self.alert, key.code) {
+        if let (Some(alert), KeyCode::Char(c)) = (self.alert, key.code)
+            && (matches!(c, 'y' | 'n') || c == 'k' && self.is_in_call())
+        {
             let call = alert.ringing.call;
             // A key that was meant for another call has no effect, and neither has a second one.
             if now < alert.answerable_from || self.handled == Some(call) {
                 return Vec::new();
             }
             self.handled = Some(call);
-            return vec![if c == 'y' { Action::Answer(call) } else { Action::Reject(call) }];
+            return vec![match c {
+                'y' => Action::Answer(call),
+                'k' => Action::HoldAndAnswer(call),
+                _ => Action::Reject(call),
+            }];
         }
         self.page_key(key.code).unwrap_or_else(|| match self.page {
             Page::Main if self.call.is_some() => self.call_key(key.code),
@@ -92,11 +98,21 @@ impl State {
             }
             KeyCode::Char('w') if self.call.is_some() => (Page::Streams, None),
             KeyCode::Char('q') => return Some(self.quit()),
+            KeyCode::Char('k') if self.call.is_some() || !self.held.is_empty() => return Some(self.swap()),
             KeyCode::Char(c @ ('m' | 'e' | 'r' | 'h')) if self.call.is_some() => return Some(self.media_key(c)),
             _ => return None,
         };
         self.page = page;
         Some(action.into_iter().collect())
+    }
+
+    /// Returns to the call that has been on hold for the longest time; holds the current one where
+    /// there is none.
+    fn swap(&mut self) -> Vec<Action> {
+        match self.held.first() {
+            Some(held) => vec![Action::Resume(held.call)],
+            None => vec![Action::Hold],
+        }
     }
 
     /// Keys that work on every page during a call.
@@ -223,7 +239,7 @@ impl State {
     }
 
     fn quit(&mut self) -> Vec<Action> {
-        if self.call.is_some() { self.ask(Question::Quit) } else { vec![Action::Quit] }
+        if self.call.is_some() || !self.held.is_empty() { self.ask(Question::Quit) } else { vec![Action::Quit] }
     }
 
     fn answered(&mut self, question: Question, text: &str) -> Vec<Action> {

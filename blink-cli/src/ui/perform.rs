@@ -105,6 +105,12 @@ impl Workshop {
                 blink.add_participant(target.did).await?;
             }
             Action::Answer(call) => drop(blink.answer_call(call).await?),
+            Action::HoldAndAnswer(call) => {
+                blink.hold_call().await?;
+                blink.answer_call(call).await?;
+            }
+            Action::Hold => drop(blink.hold_call().await?),
+            Action::Resume(call) => blink.resume_call(call).await?,
             Action::Reject(call) => {
                 blink.reject_call(call).await?;
                 return Ok(Outcome::History(blink.call_history().await?));

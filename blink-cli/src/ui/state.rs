@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) handled: Option<CallId>,
     /// The call that this device is in or offers.
     pub(super) call: Option<CallView>,
+    /// Calls on hold, the one that was held first before the others.
+    pub(super) held: Vec<CallView>,
     /// Ongoing calls without this device.
     pub(super) open: Vec<CallView>,
     pub(super) muted: bool,
@@ -200,6 +202,7 @@ impl State {
             alert: None,
             handled: None,
             call: None,
+            held: Vec::new(),
             open: Vec::new(),
             muted: false,
             deafened: false,
@@ -257,12 +260,18 @@ impl State {
         self.alert.is_some_and(|alert| self.handled != Some(alert.ringing.call)) && self.call.is_none()
     }
 
+    /// Whether this device is in a call that it could hold.
+    pub(super) fn is_in_call(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.state == CallState::Active)
+    }
+
     /// Title of the terminal window.
     pub(super) fn title(&self) -> String {
         match (&self.alert, &self.call) {
             (Some(alert), _) => format!("Blink: {} calls", self.names.of(&alert.ringing.from)),
             (None, Some(_)) if self.muted => "Blink: in a call, muted".to_owned(),
             (None, Some(_)) => "Blink: in a call".to_owned(),
+            (None, None) if !self.held.is_empty() => "Blink: a call is on hold".to_owned(),
             (None, None) if self.missed > 0 => format!("Blink: {} missed", self.missed),
             (None, None) => "Blink".to_owned(),
         }

@@ -29,6 +29,10 @@ fn demonstration_at_trace(arguments: &[&str]) -> Vec<String> {
 fn trace_logs_have_no_addresses_and_no_library_lines() {
     for line in demonstration_at_trace(&[]) {
         assert!(!line.contains(ADDRESS), "{line}");
+        // The verdict of the program, where the machine is too busy for good audio.
+        if line.starts_with("blink: ") {
+            continue;
+        }
         let of_blink = line.contains(" blink_") || line.contains(" blink:");
         assert!(of_blink || line.contains(" WARN ") || line.contains("ERROR "), "{line}");
     }

@@ -5,6 +5,7 @@ mod call_command;
 mod configuration_tables;
 mod demo_command;
 mod glare;
+mod hold_command;
 mod input;
 mod inspect_command;
 mod interrupts;

@@ -1,9 +1,9 @@
 //! Metrics of calls and participants, from the engine's events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use blink_api::Endpoint;
+use blink_api::{CallId, Endpoint};
 use blink_proto::call::{EndReason, Event};
 
 use crate::metric_list::{
@@ -35,12 +35,13 @@ impl PathState {
 /// Dropping it takes that part back.
 #[derive(Debug, Default)]
 pub(super) struct CallMetrics {
-    in_call: bool,
+    /// The calls that this device is in, held or not.
+    calls: BTreeSet<CallId>,
     /// Time of joining the call, until the first audio.
     joined: Option<Instant>,
-    participants: BTreeMap<Endpoint, PathState>,
+    participants: BTreeMap<(CallId, Endpoint), PathState>,
     /// Times of opening sessions that are not connected yet.
-    opened: BTreeMap<Endpoint, Instant>,
+    opened: BTreeMap<(CallId, Endpoint), Instant>,
 }
 
 impl CallMetrics {
@@ -53,10 +54,10 @@ impl CallMetrics {
         self.joined = Some(now);
     }
 
-    pub(super) fn on_session(&mut self, now: Instant, participant: Endpoint) {
-        self.opened.insert(participant, now);
-        if !self.participants.contains_key(&participant) {
-            self.set_state(participant, Some(PathState::Connecting));
+    pub(super) fn on_session(&mut self, now: Instant, call: CallId, participant: Endpoint) {
+        self.opened.insert((call, participant), now);
+        if !self.participants.contains_key(&(call, participant)) {
+            self.set_state(call, participant, Some(PathState::Connecting));
         }
     }
 
@@ -64,36 +65,40 @@ impl CallMetrics {
         match event {
             Event::IncomingCall { .. } => metrics::counter!(CALLS_INCOMING).increment(1),
             Event::MissedCall { .. } => metrics::counter!(CALLS_MISSED).increment(1),
-            Event::CallJoined { .. } => {
+            Event::CallJoined { call } => {
                 metrics::counter!(CALLS_JOINED).increment(1);
                 self.joined.get_or_insert(now);
-                self.set_in_call(true);
+                self.set_in_call(*call, true);
             }
-            Event::CallEnded { reason, .. } => {
+            // The other call is the one that is measured from now on.
+            Event::CallReplaced { old, .. } => self.leave(*old),
+            Event::CallEnded { call, reason, .. } => {
                 metrics::counter!(CALLS_ENDED, "reason" => label(*reason)).increment(1);
-                self.leave();
+                self.joined = None;
+                self.leave(*call);
             }
             Event::MediaStarted { .. } => {
                 if let Some(joined) = self.joined.take() {
                     metrics::histogram!(SETUP).record(now.saturating_duration_since(joined));
                 }
             }
-            Event::ParticipantJoined { participant, .. } | Event::ParticipantReconnected { participant, .. } => {
-                if let Some(opened) = self.opened.remove(participant) {
+            Event::ParticipantJoined { call, participant, .. }
+            | Event::ParticipantReconnected { call, participant, .. } => {
+                if let Some(opened) = self.opened.remove(&(*call, *participant)) {
                     metrics::histogram!(CONNECTING).record(now.saturating_duration_since(opened));
                 }
-                self.set_state(*participant, Some(PathState::Connected));
+                self.set_state(*call, *participant, Some(PathState::Connected));
             }
-            Event::ParticipantReconnecting { participant, .. } => {
+            Event::ParticipantReconnecting { call, participant, .. } => {
                 metrics::counter!(RECONNECTS).increment(1);
-                self.set_state(*participant, Some(PathState::Reconnecting));
+                self.set_state(*call, *participant, Some(PathState::Reconnecting));
             }
-            Event::ParticipantUnreachable { participant, .. } => {
-                self.set_state(*participant, Some(PathState::Unreachable));
+            Event::ParticipantUnreachable { call, participant, .. } => {
+                self.set_state(*call, *participant, Some(PathState::Unreachable));
             }
-            Event::ParticipantLeft { participant, .. } => {
-                self.opened.remove(participant);
-                self.set_state(*participant, None);
+            Event::ParticipantLeft { call, participant, .. } => {
+                self.opened.remove(&(*call, *participant));
+                self.set_state(*call, *participant, None);
             }
             Event::QualityDegraded { reason, .. } => {
                 metrics::counter!(QUALITY, "reason" => reason.name()).increment(1);
@@ -102,28 +107,25 @@ impl CallMetrics {
         }
     }
 
-    fn leave(&mut self) {
-        self.joined = None;
-        self.opened.clear();
-        for (_, state) in std::mem::take(&mut self.participants) {
-            metrics::gauge!(PARTICIPANTS, "state" => state.label()).decrement(1.0);
-        }
-        self.set_in_call(false);
+    fn leave(&mut self, call: CallId) {
+        self.opened.retain(|(of, _), _| *of != call);
+        let of_call = self.participants.extract_if(.., |(of, _), _| *of == call);
+        of_call.for_each(|(_, state)| metrics::gauge!(PARTICIPANTS, "state" => state.label()).decrement(1.0));
+        self.set_in_call(call, false);
     }
 
-    fn set_in_call(&mut self, in_call: bool) {
-        match (self.in_call, in_call) {
-            (false, true) => metrics::gauge!(CALLS).increment(1.0),
-            (true, false) => metrics::gauge!(CALLS).decrement(1.0),
-            _ => {}
+    fn set_in_call(&mut self, call: CallId, in_call: bool) {
+        if in_call && self.calls.insert(call) {
+            metrics::gauge!(CALLS).increment(1.0);
+        } else if !in_call && self.calls.remove(&call) {
+            metrics::gauge!(CALLS).decrement(1.0);
         }
-        self.in_call = in_call;
     }
 
-    fn set_state(&mut self, participant: Endpoint, state: Option<PathState>) {
+    fn set_state(&mut self, call: CallId, participant: Endpoint, state: Option<PathState>) {
         let before = match state {
-            Some(state) => self.participants.insert(participant, state),
-            None => self.participants.remove(&participant),
+            Some(state) => self.participants.insert((call, participant), state),
+            None => self.participants.remove(&(call, participant)),
         };
         if before == state {
             return;
@@ -143,6 +145,8 @@ fn label(reason: EndReason) -> String {
 
 impl Drop for CallMetrics {
     fn drop(&mut self) {
-        self.leave();
+        let open = self.participants.keys().map(|(call, _)| *call);
+        let calls: BTreeSet<_> = open.chain(self.calls.iter().copied()).collect();
+        calls.into_iter().for_each(|call| self.leave(call));
     }
 }

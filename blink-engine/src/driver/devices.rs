@@ -16,10 +16,7 @@ impl Driver {
     /// Opens the media and devices of the call that the user is in from now on; closes them for
     /// `None`.
     pub(super) async fn set_active_call(&mut self, call: Option<CallId>) {
-        self.settle_choices();
-        self.want_devices(NONE, NONE);
-        self.drive_devices().await;
-        self.devices.forget_call();
+        self.remove_devices().await;
         self.active = call;
         if call.is_none() {
             self.streams.clear();
@@ -31,6 +28,37 @@ impl Driver {
         self.leave_recording().await;
         let devices = self.media.open(self.machine.clock_epoch()).await;
         self.close_devices_of_call(devices).await;
+        self.want_configured_devices().await;
+    }
+
+    /// Closes the devices, streams and recording of the current call, and keeps its sessions and
+    /// their media.
+    pub(super) async fn hold_call(&mut self, call: CallId) {
+        self.remove_devices().await;
+        self.leave_recording().await;
+        self.end_all_streams().await;
+        self.audio_taps.end(|_| true);
+        self.active = None;
+        self.media.hold(call).await;
+    }
+
+    /// Opens the devices of a call that was held.
+    pub(super) async fn resume_call(&mut self, call: CallId) {
+        self.active = Some(call);
+        self.media.resume(call).await;
+        self.want_configured_devices().await;
+    }
+
+    /// Takes microphone and speaker from the current call.
+    async fn remove_devices(&mut self) {
+        self.settle_choices();
+        self.want_devices(NONE, NONE);
+        self.drive_devices().await;
+        self.devices.forget_call();
+    }
+
+    /// Opens microphone and speaker for the current call.
+    async fn want_configured_devices(&mut self) {
         let (microphone, speaker) = (self.parts.settings.microphone.clone(), self.parts.settings.speaker.clone());
         if speaker == NONE {
             self.media.send_command(MediaCommand::RemoveSpeaker).await;

@@ -3,6 +3,7 @@
 mod commands;
 mod deliveries;
 mod media_events;
+mod shutdown;
 mod stream_commands;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use super::parts::{Parts, RandomUse};
 use super::publisher::{Publisher, announce};
 use super::recordings::Recordings;
 use super::report::Report;
-use super::session::SessionHandle;
+use super::session::{SessionEnd, SessionHandle};
 use super::store_writer::StoreWriter;
 use super::streams::Streams;
 use super::subscriptions::Subscriptions;
@@ -208,7 +209,11 @@ impl Driver {
             {
                 self.handle_media_event(event).await;
             }
-            Report::Media(..) => {}
+            Report::Media(epoch, event) => {
+                if let Some(call) = self.media.held_call(epoch) {
+                    self.handle_held_media(call, event);
+                }
+            }
             Report::Recorder(notice) => self.handle_recorder_notice(notice).await,
             Report::Devices(host, devices) => self.handle_devices(host, devices),
             Report::DeviceChanged(host, change) => self.handle_device_change(host, change),
@@ -278,19 +283,24 @@ impl Driver {
                 }
                 Output::Unsubscribe(call) => self.unsubscribe(call),
                 Output::OpenSession { session, call, remote, is_offerer } => {
-                    let media = self.media.handle();
+                    let media = self.media.of_call(call);
                     let span = self.telemetry.on_session(self.parts.clock.now(), call, &remote, session);
                     let reports = self.reports.clone();
                     let ice = self.ice_with(&remote.did);
-                    let parts = (&self.parts, ice);
-                    let handle = SessionHandle::start(session, remote, is_offerer, parts, media, reports, span);
+                    let end = SessionEnd { id: session, call, remote, is_offerer, ice };
+                    let handle = SessionHandle::start(end, &self.parts, media, reports, span);
                     self.sessions.insert(session, handle);
                 }
                 Output::Negotiate { session, step } => self.with_session(session, |handle| handle.negotiate(step)),
                 Output::SendChannelMessage { session, message } => {
                     self.with_session(session, |handle| handle.send(message));
                 }
-                Output::Admit { session } => self.media.send_command(MediaCommand::Admit(path_of(session))).await,
+                Output::Admit { session } => {
+                    let media = self.sessions.get(&session).map(|handle| self.media.of_call(handle.call));
+                    if let Some(media) = media {
+                        media.send(MediaCommand::Admit(path_of(session))).await;
+                    }
+                }
                 Output::SetStreamFlow { session, stream, direction, active } => {
                     self.change_stream(session, stream, direction, active).await;
                 }
@@ -305,6 +315,12 @@ impl Driver {
                     }
                 }
                 Output::SetActiveCall(call) => self.set_active_call(call).await,
+                Output::HoldCall(call) => self.hold_call(call).await,
+                Output::ResumeCall(call) => self.resume_call(call).await,
+                Output::EndHeldCall(call) => {
+                    let devices = self.media.close_held(call).await;
+                    self.close_devices_of_call(devices).await;
+                }
                 Output::Persist(change) => self.store_writer.persist(change),
                 Output::SetBoot(boot) => self.envelopes.set_boot(boot),
                 Output::Emit(event) => self.emit(event),
@@ -337,54 +353,10 @@ impl Driver {
         match event {
             Event::CallReplaced { old, new } => self.handles.replace(old, new),
             Event::ParticipantLeft { participant, .. } => self.audio_taps.end(|track| track.endpoint == participant),
-            Event::CallJoined { call } => self.start_automatic_recording(call),
+            Event::CallJoined { call } | Event::CallResumed { call } => self.start_automatic_recording(call),
             _ => {}
         }
         self.events.send(event);
-    }
-
-    /// Leaves, notifies the others, and closes everything.
-    async fn shut_down(&mut self) {
-        // An error means that there is no call to leave.
-        self.machine.leave(now(&self.parts)).ok();
-        self.carry_out().await;
-        if self.machine.has_pending_farewells() {
-            let end = tokio::time::Instant::now() + FAREWELL;
-            let mut alarm = Alarm::new();
-            loop {
-                self.carry_out().await;
-                tokio::select! {
-                    () = alarm.wait(self.machine.deadline()) => self.machine.handle_timeout(now(&self.parts)),
-                    Some(report) = self.incoming.recv() => self.handle_report(report).await,
-                    () = tokio::time::sleep_until(end) => break,
-                }
-            }
-        }
-        self.carry_out().await;
-        let open = std::mem::take(&mut self.sessions);
-        self.closing.extend(open.values().map(SessionHandle::close));
-        let closings = std::mem::take(&mut self.closing);
-        let all = async {
-            for closing in closings {
-                // An error means that the task had ended by itself, and the session with it.
-                closing.await.ok();
-            }
-        };
-        if tokio::time::timeout(CLOSING, all).await.is_err() {
-            tracing::warn!("a session did not close in time");
-        }
-        self.close_media().await;
-        let mut retired = Vec::new();
-        while let Ok(report) = self.incoming.try_recv() {
-            if let Report::Retired(device) = report {
-                retired.push(device);
-            }
-        }
-        self.close_devices_of_call(retired).await;
-        self.finish_recordings().await;
-        self.publisher.flush().await;
-        self.parts.signaling.shutdown().await;
-        self.store_writer.finish().await;
     }
 }
 

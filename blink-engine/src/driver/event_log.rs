@@ -14,7 +14,7 @@ pub(super) fn log(event: &Event) {
             let (ice, dtls) = (failure.ice, failure.dtls);
             tracing::info!(event = name, %call, participant = %participant.did, %failure, %ice, %dtls);
         }
-        Event::ParticipantRejected { call, participant, reason } => {
+        Event::ParticipantRejected { call, participant, reason, .. } => {
             tracing::info!(event = name, %call, %participant, %reason);
         }
         _ => tracing::debug!(event = name),

@@ -1,10 +1,11 @@
-//! The driver's end of the media: one worker that runs the media of the call that this device is
+//! The driver's end of the media: one worker that runs the media of the calls that this device is
 //! in, and what sessions need to reach it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use blink_api::{Clock, Endpoint, RtpIn, RtpSink, StreamId, TrackKey};
+use blink_api::{CallId, Clock, Endpoint, RtpIn, RtpSink, StreamId, TrackKey};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::device_disposal::close_devices;
 use super::epoch::Epoch;
 use super::level_channel::LevelWriter;
-use super::media_worker::{MediaStatistics, MediaWorker, MediaWorkerCommand, SessionPort};
+use super::media_worker::MediaWorker;
+use super::media_worker_command::{MediaStatistics, MediaWorkerCommand, SessionPort};
 use super::openings::PreparedMicrophone;
 use super::parts::{Parts, RandomUse};
 use super::report::Report;
@@ -29,26 +31,28 @@ const PACKETS: usize = 1_024;
 
 /// The driver's end of the media.
 pub(super) struct Media {
+    /// The media of the current call; that of the last or the next one where there is none.
     handle: MediaHandle,
     parts: Parts,
     local: Endpoint,
     /// A microphone that was opened before the call was accepted, because a call without one is
     /// refused.
     prepared: Option<PreparedMicrophone>,
-    epoch: Epoch,
     is_open: bool,
-    /// Zero of the time of the call that goes on, or the last one.
-    started: Instant,
+    held: BTreeMap<CallId, MediaHandle>,
+    last_epoch: Epoch,
     /// Seeds of the media of each call.
     random: ChaCha8Rng,
 }
 
-/// A session's end of the media.
+/// The media of one call, as its sessions reach it.
 #[derive(Clone)]
 pub(super) struct MediaHandle {
     commands: mpsc::Sender<MediaWorkerCommand>,
     packets: mpsc::Sender<(PathId, RtpIn)>,
-    /// Of the call that goes on, or the next one.
+    epoch: Epoch,
+    /// Zero of the time of the call.
+    started: Instant,
     audio: CallAudio,
     payload_formats: PayloadFormats,
 }
@@ -63,41 +67,49 @@ impl Media {
             handle: MediaHandle {
                 commands,
                 packets,
+                epoch: Epoch::default(),
+                started: parts.clock.now(),
                 audio: parts.audio.clone(),
                 payload_formats: parts.payload_formats.clone(),
             },
             parts: parts.clone(),
             local,
             prepared: None,
-            epoch: Epoch::default(),
             is_open: false,
-            started: parts.clock.now(),
+            held: BTreeMap::new(),
+            last_epoch: Epoch::default(),
             random: parts.random(RandomUse::Media),
         }
     }
 
-    pub(super) fn handle(&self) -> MediaHandle {
-        self.handle.clone()
+    /// The media of a call that this device is in, held or not.
+    pub(super) fn of_call(&self, call: CallId) -> MediaHandle {
+        self.held.get(&call).unwrap_or(&self.handle).clone()
     }
 
-    /// The audio of the call that goes on.
+    /// The audio of the current call, or of the next one.
     pub(super) fn audio(&self) -> &CallAudio {
         &self.handle.audio
     }
 
-    /// The call that goes on; no other one's media is affected by what is made for it.
+    /// The current call; no other one's media is affected by what is made for it.
     pub(super) fn epoch(&self) -> Epoch {
-        self.epoch
+        self.handle.epoch
     }
 
-    /// Zero of the time of the call that goes on.
+    /// Zero of the time of the current call.
     pub(super) fn started(&self) -> Instant {
-        self.started
+        self.handle.started
     }
 
-    /// Whether something is about the call that goes on.
+    /// Whether something is about the current call.
     pub(super) fn is_current(&self, epoch: Epoch) -> bool {
-        epoch == self.epoch && self.is_open
+        epoch == self.handle.epoch && self.is_open
+    }
+
+    /// The held call that something is about.
+    pub(super) fn held_call(&self, epoch: Epoch) -> Option<CallId> {
+        self.held.iter().find(|(_, media)| media.epoch == epoch).map(|(call, _)| *call)
     }
 
     /// Whether a call must not be offered or answered without a microphone.
@@ -145,15 +157,16 @@ impl Media {
     /// The user accepted a call: its media begins, without devices. `clock_epoch` is the zero of
     /// the time sync with others.
     ///
-    /// Where another call's media is open, this one continues in its place (glare): offered streams
-    /// go on.
+    /// Where another call is the current one, this one continues in its place (glare): offered
+    /// streams go on.
     ///
     /// Returns the devices of that other call, to be closed.
     pub(super) async fn open(&mut self, clock_epoch: Instant) -> Vec<RetiredDevice> {
-        self.epoch.0 += 1;
+        self.last_epoch.0 += 1;
         self.is_open = true;
         let now = self.parts.clock.now();
-        self.started = now;
+        self.handle.epoch = self.last_epoch;
+        self.handle.started = now;
         let config = CallMediaConfig {
             local: self.local,
             audio: self.handle.audio.clone(),
@@ -166,28 +179,47 @@ impl Media {
         };
         let media = Box::new(CallMedia::new(config, now));
         let (done, opened) = oneshot::channel();
-        self.handle.send_command(MediaWorkerCommand::Open { epoch: self.epoch, media, done }).await;
+        self.handle.send_command(MediaWorkerCommand::Open { epoch: self.handle.epoch, media, done }).await;
         // A worker that is gone has closed the devices of the call before.
         opened.await.unwrap_or_default()
     }
 
-    /// The user is in no call. Returns the devices, to be closed.
+    /// The current call is over. Returns its devices, to be closed.
     pub(super) async fn close(&mut self) -> Vec<RetiredDevice> {
-        self.epoch.0 += 1;
         self.is_open = false;
-        let (done, closed) = oneshot::channel();
-        self.handle.send_command(MediaWorkerCommand::Close { done }).await;
-        // A worker that is gone has closed its devices.
-        closed.await.unwrap_or_default()
+        self.handle.close().await
     }
 
-    /// A command for the media of the call that goes on.
+    /// Keeps the media of the current call, whose devices and streams have been removed.
+    pub(super) async fn hold(&mut self, call: CallId) {
+        self.is_open = false;
+        self.held.insert(call, self.handle.clone());
+        self.handle.send_command(MediaWorkerCommand::Hold).await;
+    }
+
+    /// A held call is the current one, where it is known.
+    pub(super) async fn resume(&mut self, call: CallId) {
+        let Some(media) = self.held.remove(&call) else { return };
+        self.is_open = true;
+        self.handle = media;
+        self.handle.send_command(MediaWorkerCommand::Resume(self.handle.epoch)).await;
+    }
+
+    /// A held call is over. Returns devices that were not closed yet.
+    pub(super) async fn close_held(&mut self, call: CallId) -> Vec<RetiredDevice> {
+        match self.held.remove(&call) {
+            Some(media) => media.close().await,
+            None => Vec::new(),
+        }
+    }
+
+    /// A command for the media of the current call.
     pub(super) async fn send_command(&mut self, command: MediaCommand) {
-        self.handle.send_command(MediaWorkerCommand::Media(self.epoch, command)).await;
+        self.handle.send(command).await;
     }
 
     pub(super) async fn offer_video(&mut self, stream: StreamId, commands: mpsc::Sender<VideoWorkerCommand>) {
-        self.handle.send_command(MediaWorkerCommand::OfferVideo(self.epoch, stream, commands)).await;
+        self.handle.send_command(MediaWorkerCommand::OfferVideo(self.handle.epoch, stream, commands)).await;
     }
 
     pub(super) async fn revoke_stream(&mut self, stream: StreamId) {
@@ -224,7 +256,8 @@ impl MediaHandle {
         packets: mpsc::Sender<(PathId, RtpIn)>,
         audio: CallAudio,
     ) -> Self {
-        Self { commands, packets, audio, payload_formats: PayloadFormats::default() }
+        let (epoch, started) = (Epoch::default(), Instant::now());
+        Self { commands, packets, epoch, started, audio, payload_formats: PayloadFormats::default() }
     }
 
     /// The audio of the call.
@@ -239,16 +272,24 @@ impl MediaHandle {
 
     /// A session begins; `command` adds its path.
     pub(super) async fn add_session(&self, id: SessionId, port: SessionPort, command: MediaCommand) {
-        self.send_command(MediaWorkerCommand::AddSession { id, port, command }).await;
+        self.send_command(MediaWorkerCommand::AddSession { epoch: self.epoch, id, port, command }).await;
     }
 
     pub(super) async fn remove_session(&self, id: SessionId) {
         self.send_command(MediaWorkerCommand::RemoveSession(id)).await;
     }
 
-    /// A command of a session about its own path.
-    pub(super) async fn send_of_session(&self, command: MediaCommand) {
-        self.send_command(MediaWorkerCommand::OfSession(command)).await;
+    /// A command for the media of the call; without effect when that is over.
+    pub(super) async fn send(&self, command: MediaCommand) {
+        self.send_command(MediaWorkerCommand::Media(self.epoch, command)).await;
+    }
+
+    /// Ends the media of the call. Returns its devices, to be closed.
+    async fn close(&self) -> Vec<RetiredDevice> {
+        let (done, closed) = oneshot::channel();
+        self.send_command(MediaWorkerCommand::Close { epoch: self.epoch, done }).await;
+        // A worker that is gone has closed its devices.
+        closed.await.unwrap_or_default()
     }
 
     pub(super) async fn statistics(&self, participant: Endpoint, session: SessionId) -> MediaStatistics {

@@ -1,16 +1,20 @@
-//! The media worker: runs the [`CallMedia`] of the call that this device is in, and carries out its
-//! outputs.
+//! The media worker: runs the [`CallMedia`] of the calls that this device is in, and carries out
+//! their outputs.
+//!
+//! One of them is the current call, with microphone, speaker and streams. The others are held: they
+//! have no devices, and are run so that they resume at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use blink_api::{Clock, Endpoint, RtpIn, Session, StreamId, TrackKey};
+use blink_api::{Clock, Endpoint, RtpIn, StreamId, TrackKey};
 use tokio::sync::{mpsc, oneshot};
 
 use super::device_disposal::close_devices;
 use super::epoch::Epoch;
 use super::level_channel::LevelWriter;
+use super::media_worker_command::{MediaStatistics, MediaWorkerCommand, SessionPort};
 use super::parts::Parts;
 use super::report::Report;
 use super::report_messages::report_message;
@@ -20,10 +24,7 @@ use super::video_port::VideoPort;
 use super::video_worker::VideoWorkerCommand;
 use super::worker::Worker;
 use super::worker_host::WorkerHost;
-use blink_media::{
-    AudioStatistics, CallMedia, MediaCommand, MediaOutput, OfferedStreams, PathId, PathStatistics, RetiredDevice,
-    VideoCommand,
-};
+use blink_media::{CallMedia, MediaCommand, MediaOutput, OfferedStreams, PathId, RetiredDevice, VideoCommand};
 use blink_proto::call::{SessionId, SessionInput};
 use blink_proto::wire::ChannelMessage;
 
@@ -31,48 +32,10 @@ use blink_proto::wire::ChannelMessage;
 /// matters.
 const MAX_REPORTS: usize = 256;
 
-/// A command for the media worker.
-pub(super) enum MediaWorkerCommand {
-    /// This device is in a call with this media. Where it was in another one, that call's media
-    /// ends and its offered streams go on in this one; the devices of the former are to be closed.
-    Open { epoch: Epoch, media: Box<CallMedia>, done: oneshot::Sender<Vec<RetiredDevice>> },
-    /// The call is over. Its devices are to be closed.
-    Close { done: oneshot::Sender<Vec<RetiredDevice>> },
-    /// A command for the media of the call; without effect when it is another one by now.
-    Media(Epoch, MediaCommand),
-    /// A session, and how it is reached.
-    AddSession { id: SessionId, port: SessionPort, command: MediaCommand },
-    /// A session that ends.
-    RemoveSession(SessionId),
-    /// A command of a session's task.
-    OfSession(MediaCommand),
-    /// A video stream is offered, by the worker that these commands go to.
-    OfferVideo(Epoch, StreamId, mpsc::Sender<VideoWorkerCommand>),
-    /// A stream is no longer offered.
-    RevokeStream(StreamId),
-    /// Mutes or unmutes, for this call and the next ones.
-    SetMuted { muted: bool, done: oneshot::Sender<()> },
-    /// Silences the speaker or ends that, for this call and the next ones.
-    SetDeafened(bool),
-    /// Sets a participant's volume, for this call and the next ones.
-    SetVolume(Endpoint, f32),
-    /// Statistics of what is received of a track and what is sent on a path.
-    Statistics(TrackKey, SessionId, oneshot::Sender<MediaStatistics>),
-}
-
-/// Statistics of one participant.
-#[derive(Debug, Default)]
-pub(super) struct MediaStatistics {
-    pub(super) audio: AudioStatistics,
-    /// `None` for a path without media.
-    pub(super) path: Option<PathStatistics>,
-}
-
-/// A session as the media worker reaches it.
-pub(super) struct SessionPort {
-    pub(super) session: Arc<dyn Session>,
-    /// Weak: a session's task ends when its handles are dropped.
-    pub(super) commands: mpsc::WeakSender<SessionCommand>,
+/// The media of one call.
+struct CallEntry {
+    epoch: Epoch,
+    media: Box<CallMedia>,
 }
 
 /// Settings of the user that hold for the next call too.
@@ -89,8 +52,10 @@ pub(super) struct MediaWorker {
     levels: LevelWriter,
     /// Packets that arrived since the last tick. Read with each tick: they wake nothing.
     packets: mpsc::Receiver<(PathId, RtpIn)>,
-    media: Option<(Epoch, Box<CallMedia>)>,
-    sessions: BTreeMap<PathId, SessionPort>,
+    calls: Vec<CallEntry>,
+    current: Option<Epoch>,
+    /// The sessions of all calls.
+    sessions: BTreeMap<PathId, (Epoch, SessionPort)>,
     video: BTreeMap<StreamId, VideoPort>,
     next_call: Switches,
     volumes: BTreeMap<Endpoint, f32>,
@@ -111,7 +76,8 @@ impl MediaWorker {
             reports,
             levels,
             packets,
-            media: None,
+            calls: Vec::new(),
+            current: None,
             sessions: BTreeMap::new(),
             video: BTreeMap::new(),
             next_call: Switches::default(),
@@ -120,46 +86,65 @@ impl MediaWorker {
         }
     }
 
-    fn command(&mut self, command: MediaCommand) {
+    /// The media of a call that is not over.
+    fn media(&mut self, epoch: Epoch) -> Option<&mut CallMedia> {
+        self.calls.iter_mut().find(|call| call.epoch == epoch).map(|call| &mut *call.media)
+    }
+
+    fn command(&mut self, epoch: Epoch, command: MediaCommand) {
         let now = self.clock.now();
-        if let Some((_, media)) = &mut self.media {
+        if let Some(media) = self.media(epoch) {
             media.handle(now, command);
         }
     }
 
-    fn is_current(&self, epoch: Epoch) -> bool {
-        self.media.as_ref().is_some_and(|(current, _)| *current == epoch)
+    fn command_current(&mut self, command: MediaCommand) {
+        if let Some(epoch) = self.current {
+            self.command(epoch, command);
+        }
+    }
+
+    /// A command for the media of every call.
+    fn command_all(&mut self, command: impl Fn() -> MediaCommand) {
+        let now = self.clock.now();
+        self.calls.iter_mut().for_each(|call| call.media.handle(now, command()));
     }
 
     /// Returns the devices of the call before.
     fn open(&mut self, epoch: Epoch, mut media: Box<CallMedia>) -> Vec<RetiredDevice> {
-        let streams = self.take_streams();
-        let video = std::mem::take(&mut self.video);
-        let devices = self.close();
-        media.offer_streams(streams);
-        self.video = video;
-        self.media = Some((epoch, media));
+        let mut devices = Vec::new();
+        if let Some(before) = self.current {
+            media.offer_streams(self.take_streams(before));
+            let video = std::mem::take(&mut self.video);
+            devices = self.close(before);
+            self.video = video;
+        }
+        self.calls.push(CallEntry { epoch, media });
+        self.current = Some(epoch);
         let Switches { muted, deafened } = self.next_call;
-        self.command(MediaCommand::SetMuted(muted));
-        self.command(MediaCommand::SetDeafened(deafened));
+        self.command(epoch, MediaCommand::SetMuted(muted));
+        self.command(epoch, MediaCommand::SetDeafened(deafened));
         for (participant, volume) in self.volumes.clone() {
-            self.command(MediaCommand::SetVolume(participant, volume));
+            self.command(epoch, MediaCommand::SetVolume(participant, volume));
         }
         devices
     }
 
     /// The streams that go on in the next call. The paths of this one end, which the senders of
     /// video are told.
-    fn take_streams(&mut self) -> OfferedStreams {
+    fn take_streams(&mut self, epoch: Epoch) -> OfferedStreams {
         let now = self.clock.now();
-        let streams = self.media.as_mut().map(|(_, media)| media.take_streams(now));
+        let streams = self.media(epoch).map(|media| media.take_streams(now));
         self.flush();
         streams.unwrap_or_default()
     }
 
-    /// Ends the media of the call. Returns its devices.
-    fn close(&mut self) -> Vec<RetiredDevice> {
-        let mut devices = self.media.take().map(|(_, media)| media.finish()).unwrap_or_default();
+    /// Ends the media of a call. Returns its devices.
+    fn close(&mut self, epoch: Epoch) -> Vec<RetiredDevice> {
+        let mut devices = Vec::new();
+        for call in self.calls.extract_if(.., |call| call.epoch == epoch) {
+            devices.extend(call.media.finish());
+        }
         // Those that the driver has not taken yet, too.
         for report in std::mem::take(&mut self.waiting) {
             match report {
@@ -167,9 +152,14 @@ impl MediaWorker {
                 other => self.waiting.push_back(other),
             }
         }
-        self.video.clear();
-        while self.packets.try_recv().is_ok() {}
-        self.levels.clear();
+        if self.current == Some(epoch) {
+            self.current = None;
+            self.video.clear();
+            self.levels.clear();
+        }
+        if self.calls.is_empty() {
+            while self.packets.try_recv().is_ok() {}
+        }
         devices
     }
 
@@ -180,23 +170,29 @@ impl MediaWorker {
         }
     }
 
-    fn statistics(&self, track: TrackKey, session: SessionId) -> MediaStatistics {
-        let Some((_, media)) = &self.media else { return MediaStatistics::default() };
+    fn statistics(&mut self, track: TrackKey, session: SessionId) -> MediaStatistics {
+        let (now, path) = (self.clock.now(), PathId(session.0));
+        let epoch = self.sessions.get(&path).map(|(epoch, _)| *epoch);
+        let Some(media) = epoch.and_then(|epoch| self.media(epoch)) else { return MediaStatistics::default() };
         MediaStatistics {
             audio: media.audio_statistics(&track).unwrap_or_default(),
-            path: media.path_statistics(self.clock.now(), PathId(session.0)),
+            path: media.path_statistics(now, path),
         }
+    }
+
+    fn session(&self, path: &PathId) -> Option<&SessionPort> {
+        self.sessions.get(path).map(|(_, port)| port)
     }
 
     fn carry_out(&mut self, epoch: Epoch, output: MediaOutput) {
         match output {
             MediaOutput::Send { path, track, packet } => {
-                if let Some(port) = self.sessions.get(&path) {
+                if let Some(port) = self.session(&path) {
                     send(&*port.session, track, packet);
                 }
             }
             MediaOutput::RequestKeyframe { path, mid } => {
-                if let Some(port) = self.sessions.get(&path) {
+                if let Some(port) = self.session(&path) {
                     // The request is repeated as long as it is needed.
                     port.session.request_keyframe(&mid).ok();
                 }
@@ -219,11 +215,11 @@ impl MediaWorker {
     }
 
     fn command_video(&mut self, stream: StreamId, command: VideoCommand) {
-        let Some(port) = self.video.get_mut(&stream) else { return };
         let session = match &command {
-            VideoCommand::AddReceiver(path, _) => self.sessions.get(path).map(|port| port.session.clone()),
+            VideoCommand::AddReceiver(path, _) => self.session(path).map(|port| port.session.clone()),
             _ => None,
         };
+        let Some(port) = self.video.get_mut(&stream) else { return };
         // A full queue means that the source has blocked its thread for long.
         if !port.send(VideoWorkerCommand { command, session }) {
             tracing::debug!(%stream, "the sender of a video stream does not keep up");
@@ -231,7 +227,7 @@ impl MediaWorker {
     }
 
     fn send_message(&self, path: PathId, message: ChannelMessage) {
-        let commands = self.sessions.get(&path).and_then(|port| port.commands.upgrade());
+        let commands = self.session(&path).and_then(|port| port.commands.upgrade());
         if commands.is_some_and(|commands| commands.try_send(SessionCommand::Send(message)).is_err()) {
             tracing::warn!("a session does not keep up; a message of its media is dropped");
         }
@@ -254,7 +250,7 @@ impl Worker for MediaWorker {
     type Command = MediaWorkerCommand;
 
     fn next(&self) -> Option<Instant> {
-        self.media.as_ref().and_then(|(_, media)| media.deadline())
+        self.calls.iter().filter_map(|call| call.media.deadline()).min()
     }
 
     fn handle(&mut self, command: MediaWorkerCommand) {
@@ -263,48 +259,57 @@ impl Worker for MediaWorker {
                 let devices = self.open(epoch, media);
                 self.answer(done, devices);
             }
-            MediaWorkerCommand::Close { done } => {
-                let devices = self.close();
+            MediaWorkerCommand::Close { epoch, done } => {
+                let devices = self.close(epoch);
                 self.answer(done, devices);
             }
-            MediaWorkerCommand::Media(epoch, command) => {
-                if self.is_current(epoch) {
-                    self.command(command);
-                }
+            MediaWorkerCommand::Hold => {
+                // Without a microphone it would send silence.
+                self.command_current(MediaCommand::SetMuted(true));
+                self.current = None;
+                self.video.clear();
+                self.levels.clear();
             }
-            MediaWorkerCommand::AddSession { id, port, command } => {
-                self.sessions.insert(PathId(id.0), port);
-                self.command(command);
+            MediaWorkerCommand::Resume(epoch) => {
+                self.current = Some(epoch);
+                self.command(epoch, MediaCommand::SetMuted(self.next_call.muted));
+            }
+            MediaWorkerCommand::Media(epoch, command) => self.command(epoch, command),
+            MediaWorkerCommand::AddSession { epoch, id, port, command } => {
+                self.sessions.insert(PathId(id.0), (epoch, port));
+                self.command(epoch, command);
             }
             MediaWorkerCommand::RemoveSession(id) => {
-                self.command(MediaCommand::RemovePath(PathId(id.0)));
+                let path = PathId(id.0);
+                if let Some((epoch, _)) = self.sessions.get(&path) {
+                    self.command(*epoch, MediaCommand::RemovePath(path));
+                }
                 self.flush();
-                self.sessions.remove(&PathId(id.0));
+                self.sessions.remove(&path);
             }
-            MediaWorkerCommand::OfSession(command) => self.command(command),
             MediaWorkerCommand::OfferVideo(epoch, stream, commands) => {
-                if self.is_current(epoch) {
+                if self.current == Some(epoch) {
                     self.video.insert(stream, VideoPort::new(commands));
-                    self.command(MediaCommand::OfferVideo(stream));
+                    self.command(epoch, MediaCommand::OfferVideo(stream));
                 }
             }
             MediaWorkerCommand::RevokeStream(stream) => {
-                self.command(MediaCommand::RevokeStream(stream));
+                self.command_current(MediaCommand::RevokeStream(stream));
                 self.video.remove(&stream);
             }
             MediaWorkerCommand::SetMuted { muted, done } => {
                 self.next_call.muted = muted;
-                self.command(MediaCommand::SetMuted(muted));
+                self.command_current(MediaCommand::SetMuted(muted));
                 // The caller may have stopped waiting.
                 done.send(()).ok();
             }
             MediaWorkerCommand::SetDeafened(deafened) => {
                 self.next_call.deafened = deafened;
-                self.command(MediaCommand::SetDeafened(deafened));
+                self.command_all(|| MediaCommand::SetDeafened(deafened));
             }
             MediaWorkerCommand::SetVolume(participant, volume) => {
                 self.volumes.insert(participant, volume);
-                self.command(MediaCommand::SetVolume(participant, volume));
+                self.command_all(|| MediaCommand::SetVolume(participant, volume));
             }
             MediaWorkerCommand::Statistics(track, session, reply) => {
                 // As above.
@@ -315,19 +320,29 @@ impl Worker for MediaWorker {
 
     fn tick(&mut self) {
         let now = self.clock.now();
-        let Some((_, media)) = &mut self.media else { return };
-        while let Ok((path, packet)) = self.packets.try_recv() {
-            media.push(now, path, packet);
+        if self.calls.is_empty() {
+            return;
         }
-        media.tick(now);
-        self.levels.tick(now, media);
+        while let Ok((path, packet)) = self.packets.try_recv() {
+            let epoch = self.sessions.get(&path).map(|(epoch, _)| *epoch);
+            if let Some(media) = epoch.and_then(|epoch| self.media(epoch)) {
+                media.push(now, path, packet);
+            }
+        }
+        for call in &mut self.calls {
+            call.media.tick(now);
+            if self.current == Some(call.epoch) {
+                self.levels.tick(now, &mut call.media);
+            }
+        }
     }
 
     fn flush(&mut self) {
-        while let Some((epoch, media)) = &mut self.media {
-            let epoch = *epoch;
-            let Some(output) = media.poll() else { break };
-            self.carry_out(epoch, output);
+        for index in 0..self.calls.len() {
+            let epoch = self.calls[index].epoch;
+            while let Some(output) = self.calls[index].media.poll() {
+                self.carry_out(epoch, output);
+            }
         }
         self.video.values_mut().for_each(VideoPort::flush);
         while let Some(report) = self.waiting.pop_front() {
@@ -346,7 +361,10 @@ impl Worker for MediaWorker {
     }
 
     fn finish(&mut self) {
-        let devices = self.close();
+        let mut devices = Vec::new();
+        while let Some(epoch) = self.calls.first().map(|call| call.epoch) {
+            devices.extend(self.close(epoch));
+        }
         // The driver, which would wait for it, has ended.
         drop(close_devices(&self.workers, devices));
     }

@@ -2,43 +2,58 @@
 //! Media does not pass here: packets go from the session straight to the media worker
 //! ([`RtpInput`](super::rtp_input::RtpInput)), and from there to the session.
 
+mod reporter;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    Candidate, ChannelId, Clock, Endpoint, Error, ErrorKind, IceConfig, Result, Session, SessionConfig, SessionEvent,
-    SessionEvents, SessionStats, StreamId, TrackId, TrackKind, Transport,
+    CallId, Candidate, ChannelId, Clock, Endpoint, Error, ErrorKind, IceConfig, Result, Session, SessionConfig,
+    SessionEvent, SessionEvents, SessionStats, StreamId, TrackId, TrackKind, Transport,
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, Span};
 
 use super::media::MediaHandle;
-use super::media_worker::SessionPort;
+use super::media_worker_command::SessionPort;
 use super::parts::Parts;
 use super::report::Report;
 use super::report_messages::{capture_from_wire, section_from_wire};
-use super::rtp_input::Liveness;
 use super::session_command::SessionCommand;
 use super::session_failure::{SessionFailure, SuspectedFailure};
 use super::session_metrics::SessionMetrics;
+use super::session_statistics;
 use blink_media::{AnnouncedSection, MediaCommand, NegotiatedSection, PathId};
 use blink_proto::call::{Negotiation, STREAM_SECTIONS, SessionId, SessionInput};
 use blink_proto::secure::ChannelRates;
 use blink_proto::wire::{ChannelKind, ChannelMessage, MAX_CAPTURES, REPORT_VERSION, cbor};
+use reporter::Reporter;
 
 /// Commands that wait for the session; when it is full the session counts as failed.
 const QUEUE: usize = 256;
-/// Shortest interval of reports of refused messages.
-const REFUSED_INTERVAL: Duration = Duration::from_secs(1);
 /// Messages kept for a data channel that is not open yet; the oldest are dropped.
 const MAX_UNSENT: usize = 64;
 /// The label of the data channel between two engines.
 const CHANNEL: &str = "blink/1";
 
+/// One end of a session: which call and participant it is for.
+pub(super) struct SessionEnd {
+    pub(super) id: SessionId,
+    pub(super) call: CallId,
+    pub(super) remote: Endpoint,
+    /// Whether this side makes the SDP offers and opens the data channel.
+    pub(super) is_offerer: bool,
+    /// The servers for this path.
+    pub(super) ice: IceConfig,
+}
+
 /// The driver's end of a session's task.
 pub(super) struct SessionHandle {
+    pub(super) call: CallId,
     pub(super) remote: Endpoint,
     commands: mpsc::Sender<SessionCommand>,
     stuck: AtomicBool,
@@ -47,21 +62,17 @@ pub(super) struct SessionHandle {
 impl SessionHandle {
     /// Begins a session's task; opening it is its first step.
     pub(super) fn start(
-        id: SessionId,
-        remote: Endpoint,
-        is_offerer: bool,
-        (parts, ice): (&Parts, IceConfig),
+        end: SessionEnd,
+        parts: &Parts,
         media: MediaHandle,
         reports: mpsc::Sender<Report>,
         span: Span,
     ) -> Self {
+        let SessionEnd { id, call, remote, .. } = end;
         let (commands, queue) = mpsc::channel(QUEUE);
         let task = Task {
-            id,
-            remote,
-            is_offerer,
+            end,
             transport: parts.transport.clone(),
-            ice,
             clock: parts.clock.clone(),
             media,
             own_commands: commands.downgrade(),
@@ -74,7 +85,7 @@ impl SessionHandle {
             }
         };
         tokio::spawn(work.instrument(span));
-        Self { remote, commands, stuck: AtomicBool::new(false) }
+        Self { call, remote, commands, stuck: AtomicBool::new(false) }
     }
 
     pub(super) fn negotiate(&self, step: Negotiation) {
@@ -114,46 +125,10 @@ impl SessionHandle {
     }
 }
 
-struct Reporter {
-    id: SessionId,
-    reports: mpsc::Sender<Report>,
-    liveness: Arc<Liveness>,
-    /// Messages that were refused and are not reported yet, and the time of the last report.
-    refused: u32,
-    last_refused: Option<Instant>,
-}
-
-impl Reporter {
-    fn new(id: SessionId, reports: mpsc::Sender<Report>, now: Instant) -> Self {
-        let liveness = Arc::new(Liveness::new(id, reports.clone(), now));
-        Self { id, reports, liveness, refused: 0, last_refused: None }
-    }
-
-    async fn session(&mut self, event: SessionInput) {
-        // The driver is gone only when the engine is, and no one is left to report to.
-        self.reports.send(Report::Session(self.id, event)).await.ok();
-    }
-
-    /// The other end sends more on the data channel than it may.
-    async fn on_refused(&mut self, now: Instant) {
-        self.refused = self.refused.saturating_add(1);
-        if self.last_refused.is_none_or(|last| now >= last + REFUSED_INTERVAL) {
-            self.last_refused = Some(now);
-            let refused = std::mem::take(&mut self.refused);
-            // As above: the driver is gone only when the engine is.
-            self.reports.send(Report::Flooded(refused)).await.ok();
-        }
-        self.liveness.on_traffic(now);
-    }
-}
-
 /// A session's task before its session is open.
 struct Task {
-    id: SessionId,
-    remote: Endpoint,
-    is_offerer: bool,
+    end: SessionEnd,
     transport: Arc<dyn Transport>,
-    ice: IceConfig,
     clock: Arc<dyn Clock>,
     media: MediaHandle,
     own_commands: mpsc::WeakSender<SessionCommand>,
@@ -165,18 +140,18 @@ impl Task {
         mut queue: mpsc::Receiver<SessionCommand>,
         reporter: &mut Reporter,
     ) -> Result<(), SessionFailure> {
-        let Self { id, remote, transport, clock, media, .. } = &self;
+        let Self { end: SessionEnd { id, remote, is_offerer, ice, .. }, transport, clock, media, .. } = &self;
         let video = transport.capabilities().video;
         let rtp = media.rtp_sink(*id, clock.clone(), reporter.liveness.clone());
         let config = SessionConfig::new(clock.clone(), rtp)
-            .with_ice(self.ice.clone())
+            .with_ice(ice.clone())
             .with_audio(media.audio().rtp())
             .with_video(if video { media.payload_formats().codecs() } else { Vec::new() })
             .with_participant(remote.did);
         let (session, mut events) = transport.open(config).await.map_err(SessionFailure::at_opening)?;
         let session: Arc<dyn Session> = Arc::from(session);
         let tracks = add_tracks(&*session, video).await?;
-        if self.is_offerer {
+        if *is_offerer {
             session.open_channel(CHANNEL).await?;
         }
         let port = SessionPort { session: session.clone(), commands: self.own_commands.clone() };
@@ -193,9 +168,9 @@ impl Task {
             rates: ChannelRates::new(clock.now()),
             suspected: SuspectedFailure::default(),
         };
-        let mut metrics = SessionMetrics::new(session.clone(), media.clone(), *id, *remote);
-        let closing = open.serve(&mut queue, &mut events, &**clock, reporter, &mut metrics).await;
-        metrics.sample().await;
+        let metrics = SessionMetrics::start(session.clone(), media.clone(), *id, *remote);
+        let closing = open.serve(&mut queue, &mut events, &**clock, reporter).await;
+        metrics.finish().await;
         media.remove_session(*id).await;
         session.close().await;
         match closing? {
@@ -247,16 +222,13 @@ impl OpenSession {
         events: &mut SessionEvents,
         clock: &dyn Clock,
         reporter: &mut Reporter,
-        metrics: &mut SessionMetrics,
     ) -> Result<Option<oneshot::Sender<()>>, SessionFailure> {
         loop {
             tokio::select! {
-                () = metrics.due() => metrics.sample().await,
                 command = queue.recv() => match command {
                     None => return Ok(None),
                     Some(SessionCommand::Close(done)) => return Ok(Some(done)),
-                    // The caller may have stopped waiting.
-                    Some(SessionCommand::Stats(reply)) => drop(reply.send(self.session.stats().await?)),
+                    Some(SessionCommand::Stats(reply)) => drop(tokio::spawn(session_statistics::tell(self.session.clone(), reply))),
                     Some(SessionCommand::Send(message)) => self.send(message),
                     Some(SessionCommand::Negotiate(step)) => self.negotiate(step, reporter).await?,
                 },
@@ -391,9 +363,6 @@ impl OpenSession {
     }
 
     async fn command_media(&self, command: impl FnOnce(PathId) -> MediaCommand) {
-        self.media.send_of_session(command(PathId(self.id.0))).await;
+        self.media.send(command(PathId(self.id.0))).await;
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -37,6 +37,11 @@ impl Streams {
         self.offered.insert(stream, source);
     }
 
+    /// The streams that are offered.
+    pub(super) fn offered(&self) -> Vec<StreamId> {
+        self.offered.keys().copied().collect()
+    }
+
     /// A stream is no longer offered. Returns the name of its source.
     pub(super) fn remove_offered(&mut self, stream: &StreamId) -> Option<String> {
         self.offered.remove(stream)
@@ -92,7 +97,7 @@ impl Streams {
         }
     }
 
-    /// The call is over: all streams end.
+    /// The call is over, or held: all streams end.
     pub(super) fn clear(&mut self) {
         self.call += 1;
         self.offered.clear();

@@ -25,7 +25,7 @@ impl Telemetry {
 
     /// Span of a session that is opened now.
     pub(super) fn on_session(&mut self, now: Instant, call: CallId, remote: &Endpoint, session: SessionId) -> Span {
-        self.metrics.on_session(now, *remote);
+        self.metrics.on_session(now, call, *remote);
         self.spans.of_session(call, remote, session)
     }
 }

@@ -25,7 +25,7 @@ impl Call {
             let speaks = shared.voice.is_detected() && current && !shared.muted;
             Some((&mut shared.voice, speaks))
         } else if let Some(peer) = self.peers.get_mut(&endpoint) {
-            let speaks = peer.voice.is_detected() && current && peer.announced && !peer.state.muted;
+            let speaks = peer.voice.is_detected() && current && peer.announced && !peer.state.is_silent();
             let admitted = peer.throttle.admit_speech(now, peer.voice.is_speaking(), speaks);
             admitted.then_some((&mut peer.voice, speaks))
         } else {
@@ -45,7 +45,7 @@ impl Call {
     /// Reports that a participant's media is degraded for one more reason, or for none any more.
     /// Media may measure a path that is not announced yet, or that of a participant that has left.
     pub(super) fn set_quality(&mut self, endpoint: Endpoint, degraded: Option<QualityReason>, shared: &mut Shared) {
-        let (call, current) = (self.id(), self.is_current());
+        let (call, current) = (self.id(), self.takes_part());
         let Some(peer) = self.peers.get_mut(&endpoint).filter(|peer| current && peer.announced) else { return };
         match degraded {
             Some(reason) => {
@@ -61,7 +61,7 @@ impl Call {
 
     /// Reports changes of a participant's state and streams, as far as their rate allows.
     pub(super) fn emit_state_changes(&mut self, participant: Endpoint, shared: &mut Shared) {
-        let (call, now, current) = (self.id(), shared.mono(), self.is_current());
+        let (call, now, current) = (self.id(), shared.mono(), self.takes_part());
         let Some(peer) = self.peers.get_mut(&participant).filter(|_| current) else { return };
         for change in peer.throttle.changes(now, peer.state, &peer.streams) {
             shared.emit(change.into_event(call, participant));

@@ -179,7 +179,7 @@ impl Machine {
     pub fn set_muted(&mut self, now: Now, muted: bool) {
         self.begin_input(now);
         if std::mem::replace(&mut self.shared.muted, muted) != muted {
-            self.change_current(false);
+            self.change_all();
         }
         if let Some(id) = self.current() {
             self.with_call(id, |call, shared| call.update_speaking(shared.own, shared));
@@ -190,7 +190,7 @@ impl Machine {
     pub fn set_deafened(&mut self, now: Now, deafened: bool) {
         self.begin_input(now);
         if std::mem::replace(&mut self.shared.deafened, deafened) != deafened {
-            self.change_current(false);
+            self.change_all();
         }
     }
 
@@ -226,6 +226,15 @@ impl Machine {
         self.deliver();
         let changes = self.history.clear();
         self.persist_all(changes);
+    }
+
+    /// Announces a change of this device's state in all calls that it is in.
+    fn change_all(&mut self) {
+        self.for_each_call(|call, shared| {
+            if call.takes_part() {
+                call.change_record(shared, false);
+            }
+        });
     }
 
     /// Announces a change of this device's state in the current call.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use blink_api::{
-    CallId, DeviceDirection, Did, Endpoint, PathFailure, QualityReason, RecordingId, RecordingReport, RejectReason,
-    TrackKey, TrackKind,
+    CallId, DeviceDirection, DeviceId, Did, Endpoint, PathFailure, QualityReason, RecordingId, RecordingReport,
+    RejectReason, TrackKey, TrackKind,
 };
 use serde::{Serialize, Serializer};
 
@@ -26,6 +26,8 @@ pub enum Event {
         call: CallId,
         /// Signer of the offer.
         from: Did,
+        /// Its device, which made the offer.
+        device: DeviceId,
         /// Everyone on the roster.
         members: Vec<Did>,
         /// Opaque bytes of the caller's integrator.
@@ -44,6 +46,9 @@ pub enum Event {
         call: CallId,
         /// Caller.
         from: Did,
+        /// Its device, which made the offer. `None` for a call that an earlier version stored.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device: Option<DeviceId>,
     },
     /// A device of an invited person rings. At most once per person and call.
     ParticipantRinging {
@@ -51,6 +56,8 @@ pub enum Event {
         call: CallId,
         /// Invited person.
         participant: Did,
+        /// The device that rings, the first of several.
+        device: DeviceId,
     },
     /// An invited person is in another call and has no other device that rings.
     ParticipantBusy {
@@ -58,6 +65,8 @@ pub enum Event {
         call: CallId,
         /// Invited person.
         participant: Did,
+        /// The device that is in another call, the first of several.
+        device: DeviceId,
     },
     /// An invited person rejected.
     ParticipantRejected {
@@ -65,10 +74,14 @@ pub enum Event {
         call: CallId,
         /// Invited person.
         participant: Did,
+        /// The device that rejected. `None` where another member reports the rejection: the person
+        /// has signed it, but not with which device.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device: Option<DeviceId>,
         /// Reason that the person gave. Declined where another member reports the rejection.
         reason: RejectReason,
     },
-    /// An invited person did not answer in time.
+    /// An invited person did not answer in time, on any device.
     ParticipantUnanswered {
         /// The call.
         call: CallId,
@@ -226,6 +239,17 @@ pub enum Event {
         /// With [`EndReason::Failed`]: why the path failed. Both sides report the same reason.
         #[serde(skip_serializing_if = "Option::is_none")]
         failure: Option<PathFailure>,
+    },
+    /// This device holds the call: it stays in it, and neither sends nor plays audio. The streams
+    /// that it offered or requested, and its recording, have ended.
+    CallHeld {
+        /// The call.
+        call: CallId,
+    },
+    /// This device is back in a call that it held: the current one again.
+    CallResumed {
+        /// The call.
+        call: CallId,
     },
     /// Glare: two people called each other at the same time. Both are in `new` now, and neither
     /// rings. The old id remains valid, and a `Call` of the engine refers to the same call under

@@ -1,6 +1,6 @@
 //! Questions that every user of events asks: which call, who, whether it is a loss.
 
-use blink_api::{CallId, Did, Endpoint};
+use blink_api::{CallId, DeviceId, Did, Endpoint};
 
 use super::event::Event;
 use super::reason::{EndReason, LeftReason};
@@ -35,6 +35,8 @@ impl Event {
             | Self::MessageLost { call, .. }
             | Self::CallJoined { call }
             | Self::CallEnded { call, .. }
+            | Self::CallHeld { call }
+            | Self::CallResumed { call }
             | Self::CallReplaced { new: call, .. }
             | Self::MediaStarted { call, .. }
             | Self::SpeakingWhileMuted { call }
@@ -67,10 +69,21 @@ impl Event {
         }
     }
 
-    /// Person and device that the event names. `None` for events that name no one, and for those of
-    /// an invitation: it is for a person, whose device is known once that joins.
+    /// Person and device that the event names; for events of streams and tracks, the one that they
+    /// belong to. `None` for events that name no one, and where a device cannot be named: no one
+    /// answered ([`ParticipantUnanswered`](Event::ParticipantUnanswered)), another member reports a
+    /// rejection, or an earlier version stored a call without it.
+    ///
+    /// The device is what the named person signed. It is the same device in each call, and stays
+    /// the same as long as its `data_dir` does.
     pub fn endpoint(&self) -> Option<Endpoint> {
+        let of = |did: &Did, device: Option<DeviceId>| Some(Endpoint { did: *did, device: device? });
         match self {
+            Self::IncomingCall { from, device, .. } => of(from, Some(*device)),
+            Self::MissedCall { from, device, .. } => of(from, *device),
+            Self::ParticipantRinging { participant, device, .. }
+            | Self::ParticipantBusy { participant, device, .. } => of(participant, Some(*device)),
+            Self::ParticipantRejected { participant, device, .. } => of(participant, *device),
             Self::ParticipantJoined { participant, .. }
             | Self::ParticipantReconnecting { participant, .. }
             | Self::ParticipantReconnected { participant, .. }
@@ -85,7 +98,9 @@ impl Event {
             | Self::MessageReceived { participant, .. }
             | Self::MessageLost { participant, .. }
             | Self::ParticipantNamed { participant, .. } => Some(*participant),
-            Self::StreamEnded { track, .. } | Self::MediaStarted { track, .. } => Some(track.endpoint),
+            Self::StreamEnded { track, .. } | Self::MediaStarted { track, .. } | Self::SourceEnded { track, .. } => {
+                Some(track.endpoint)
+            }
             _ => None,
         }
     }
@@ -143,6 +158,8 @@ impl Event {
             Self::MessageLost { .. } => "message_lost",
             Self::CallJoined { .. } => "call_joined",
             Self::CallEnded { .. } => "call_ended",
+            Self::CallHeld { .. } => "call_held",
+            Self::CallResumed { .. } => "call_resumed",
             Self::CallReplaced { .. } => "call_replaced",
             Self::MediaStarted { .. } => "media_started",
             Self::NoMicrophone { .. } => "no_microphone",
@@ -192,7 +209,7 @@ impl ParticipantStatus {
 
 #[cfg(test)]
 mod tests {
-    use blink_api::{DeviceId, FailureReason, PathFailure, TransportState};
+    use blink_api::{FailureReason, PathFailure, RejectReason, TransportState};
 
     use super::*;
 
@@ -219,9 +236,29 @@ mod tests {
             assert_eq!(event.is_loss(), is_loss, "{event:?}");
             assert_eq!(event.ends_call(), matches!(event, Event::CallEnded { .. }), "{event:?}");
         }
-        let named = Event::ParticipantReconnected { call, participant };
-        assert_eq!((named.endpoint(), named.person()), (Some(participant), Some(participant.did)));
-        let invited = Event::ParticipantBusy { call, participant: participant.did };
-        assert_eq!((invited.endpoint(), invited.person()), (None, Some(participant.did)));
+    }
+
+    #[test]
+    fn an_event_names_a_device_where_one_is_known() {
+        let call = CallId::from_bytes([1; 16]);
+        let endpoint = Endpoint { did: Did::from_public_key([1; 32]), device: DeviceId::from_random([2; 16]) };
+        let Endpoint { did, device } = endpoint;
+        let missed = |device| Event::MissedCall { call, from: did, device };
+        let rejected =
+            |device| Event::ParticipantRejected { call, participant: did, device, reason: RejectReason::Declined };
+        for (event, is_known) in [
+            (Event::IncomingCall { call, from: did, device, members: Vec::new(), conversation: Vec::new() }, true),
+            (missed(Some(device)), true),
+            (missed(None), false),
+            (Event::ParticipantRinging { call, participant: did, device }, true),
+            (Event::ParticipantBusy { call, participant: did, device }, true),
+            (rejected(Some(device)), true),
+            (rejected(None), false),
+            (Event::ParticipantUnanswered { call, participant: did }, false),
+            (Event::ParticipantReconnected { call, participant: endpoint }, true),
+        ] {
+            assert_eq!((event.endpoint(), event.person()), (is_known.then_some(endpoint), Some(did)), "{event:?}");
+        }
+        assert_eq!((Event::CallJoined { call }.endpoint(), Event::CallJoined { call }.person()), (None, None));
     }
 }

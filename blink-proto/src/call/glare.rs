@@ -66,7 +66,8 @@ impl Machine {
             .get(&new)
             .is_some_and(|call| matches!(call.phase(), Phase::In | Phase::Open) && !call.is_deserted());
         match yielded.phase() {
-            Phase::Out | Phase::Joining | Phase::Active if may_join && !stays => {
+            // A held call is left alone: the user is elsewhere, and would be moved.
+            Phase::Out | Phase::Joining | Phase::Active if may_join && !stays && !yielded.is_held() => {
                 self.with_call(old, |call, shared| call.yield_to(new, shared));
                 self.with_call(new, Call::join);
                 self.shared.emit(Event::CallReplaced { old, new });

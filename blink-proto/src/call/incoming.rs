@@ -9,7 +9,7 @@ use super::reason::LeftReason;
 use super::shared::Shared;
 use super::state::{Call, Phase};
 use crate::secure::{BootRollback, Channel, Refusal};
-use crate::wire::{Body, Cancel, CancelReason, Reject, StaleBoot, Status, WireEndpoint};
+use crate::wire::{Body, Cancel, CancelReason, Member, Reject, StaleBoot, Status, WireEndpoint};
 
 impl Machine {
     pub(super) fn handle_signal(&mut self, signal: Signal) {
@@ -43,7 +43,7 @@ impl Machine {
             Body::Cancel(cancel) => call.handle_cancel(from, boot, cancel, shared),
             Body::Link(link) => call.handle_link(from, link, shared),
             Body::Member(member) if call.phase() == Phase::Over => {
-                reply_ended(call.id(), from.did, member.record.status, shared);
+                call.reply_over(from.did, member.record.status, shared);
             }
             Body::Member(member) => call.handle_member(from, boot, member, shared),
         });
@@ -81,7 +81,7 @@ impl Machine {
         };
         // While a call only rings, the greater boot may be that of a copy of this device, which
         // becomes visible once it answers.
-        if stale.endpoint.0 == self.shared.own && call.is_current() {
+        if stale.endpoint.0 == self.shared.own && call.takes_part() {
             self.shared.raise_boot_above(stale.boot);
         }
     }
@@ -122,6 +122,20 @@ impl Machine {
             }
             _ if ended => {}
             _ => self.shared.refuse(Refusal::NotAuthorized),
+        }
+    }
+}
+
+impl Call {
+    /// Tells a person who believes otherwise that the call has ended here, and why where its path
+    /// failed: the farewells that say so may be lost, or arrive later than this.
+    pub(super) fn reply_over(&self, to: Did, status: Status, shared: &mut Shared) {
+        if self.path_failure.is_none() || !self.roster.is_valid(&to) {
+            return reply_ended(self.id(), to, status, shared);
+        }
+        if status != Status::Left && shared.may_reply(self.id(), to) {
+            let member = Member { record: self.record(shared), entries: Vec::new(), secret: None };
+            shared.send_inbox(to, self.id(), Body::Member(Box::new(member)));
         }
     }
 }

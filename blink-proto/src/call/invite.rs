@@ -70,8 +70,8 @@ impl Call {
     fn finalize_busy(&mut self, shared: &mut Shared) {
         let (now, grace, call) = (shared.mono(), shared.timers().busy_grace, self.id());
         for (did, person) in &mut self.people {
-            if person.finalize_busy(now, grace) {
-                shared.emit(Event::ParticipantBusy { call, participant: *did });
+            if let Some(device) = person.finalize_busy(now, grace) {
+                shared.emit(Event::ParticipantBusy { call, participant: *did, device });
             }
         }
         self.end_if_all_declined(shared);

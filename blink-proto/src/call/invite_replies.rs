@@ -14,20 +14,20 @@ use crate::wire::{Body, Cancel, CancelReason, Kind, Reject, Ringing, rejection};
 
 impl Call {
     pub(super) fn handle_ringing(&mut self, from: Endpoint, ringing: &Ringing, shared: &mut Shared) {
-        let (call, current) = (self.id(), self.is_current());
+        let (call, current) = (self.id(), self.takes_part());
         let Some(person) = self.people.get_mut(&from.did) else { return shared.refuse(Refusal::NotAuthorized) };
         if !person.is_unresolved() {
             return;
         }
         person.add_nonce(ringing.nonce, shared.mono());
         if ringing.rings && person.set_ringing() && current {
-            shared.emit(Event::ParticipantRinging { call, participant: from.did });
+            shared.emit(Event::ParticipantRinging { call, participant: from.did, device: from.device });
         }
     }
 
     pub(super) fn handle_busy(&mut self, from: Endpoint, shared: &mut Shared) {
         match self.people.get_mut(&from.did) {
-            Some(person) => person.set_busy(shared.mono()),
+            Some(person) => person.set_busy(from.device, shared.mono()),
             None => shared.refuse(Refusal::NotAuthorized),
         }
     }
@@ -40,7 +40,7 @@ impl Call {
             return shared.refuse(Refusal::NotAuthorized);
         }
         if let Some(person) = self.people.get_mut(&from.did) {
-            person.set_reject_reason(rejection(reject.reason));
+            person.set_rejection(from.device, rejection(reject.reason));
         }
         if let Err(refusal) = self.merge_entries(&from.did, std::slice::from_ref(&reject.entry), None, shared) {
             return shared.refuse(refusal);
@@ -56,13 +56,13 @@ impl Call {
 
     /// Ends the invitations of everyone who rejected.
     pub(super) fn apply_rejections(&mut self, rejected: &BTreeSet<Did>, shared: &mut Shared) {
-        let (call, current) = (self.id(), self.is_current());
+        let (call, current) = (self.id(), self.takes_part());
         for (did, person) in &mut self.people {
             if rejected.contains(did) && person.is_unresolved() {
                 person.set_state(PersonState::Rejected);
                 if current {
-                    let reason = person.reject_reason();
-                    shared.emit(Event::ParticipantRejected { call, participant: *did, reason });
+                    let (device, reason) = person.rejection();
+                    shared.emit(Event::ParticipantRejected { call, participant: *did, device, reason });
                 }
             }
         }

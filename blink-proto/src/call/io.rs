@@ -41,7 +41,7 @@ pub enum Input {
     BootRollback(BootRollback),
     /// A node subscribed to a topic.
     SubscriberJoined(Topic),
-    /// Voice activity of a participant or of this device started or stopped.
+    /// Voice activity of a participant of the current call, or of this device, started or stopped.
     Speaking {
         /// The participant, or this device.
         endpoint: Endpoint,
@@ -50,6 +50,8 @@ pub enum Input {
     },
     /// A participant's media is degraded or has recovered.
     Quality {
+        /// The call.
+        call: CallId,
         /// The participant.
         endpoint: Endpoint,
         /// The reason that was added; `None` once there is none.
@@ -215,6 +217,13 @@ pub enum Output {
     },
     /// Open microphone and speaker for a call that the user accepted, or close them.
     SetActiveCall(Option<CallId>),
+    /// Close microphone, speaker, streams and recording of the active call; its sessions stay open,
+    /// and no call is active.
+    HoldCall(CallId),
+    /// Open microphone and speaker for a call that is held: it is active.
+    ResumeCall(CallId),
+    /// A call ended that was held.
+    EndHeldCall(CallId),
     /// Persist a change of what is remembered.
     Persist(Change),
     /// Use a greater boot counter from now on.

@@ -133,14 +133,14 @@ impl Call {
     pub(super) fn end_missed(&mut self, shared: &mut Shared) {
         let phase = if self.is_deserted() { Phase::Over } else { self.phase_after_leaving() };
         self.enter(phase, shared);
-        shared.emit(Event::MissedCall { call: self.id(), from: self.from });
+        shared.emit(Event::MissedCall { call: self.id(), from: self.from, device: self.from_device });
     }
 
     /// Ends the call because this person was removed from it.
     pub(super) fn end_removed(&mut self, shared: &mut Shared) {
         match self.phase() {
             Phase::In => self.end_cancelled(shared),
-            phase if phase.is_current() => self.end(EndReason::Removed, shared),
+            phase if phase.takes_part() => self.end(EndReason::Removed, shared),
             _ => {}
         }
         self.enter(Phase::Over, shared);
@@ -199,11 +199,14 @@ impl Call {
             self.notify_absent(shared);
         }
         self.disconnect(shared);
-        shared.voice = Voice::default();
-        shared.streams.clear();
-        shared.recording = false;
+        let held = self.is_held();
         self.enter(if was_out || deserted { Phase::Over } else { self.phase_after_leaving() }, shared);
-        shared.output(Output::SetActiveCall(None));
+        if held {
+            shared.output(Output::EndHeldCall(self.id()));
+        } else {
+            shared.end_media();
+            shared.output(Output::SetActiveCall(None));
+        }
         shared.emit(Event::CallEnded { call: self.id(), reason, failure });
         self.farewell = Some(Farewell::starting(shared.mono()));
     }
@@ -221,7 +224,7 @@ impl Call {
             Phase::Open if self.busy && now >= self.ring_until => self.enter(Phase::Over, shared),
             _ => {}
         }
-        if self.is_current() {
+        if self.takes_part() {
             self.time_out_links(shared);
             self.time_out_peers(shared);
             self.emit_deferred(shared);
@@ -267,7 +270,7 @@ impl Call {
             Phase::Open => Some(self.since() + REMEMBERED),
             _ => None,
         };
-        let current = self.is_current().then(|| self.current_deadline(shared)).flatten();
+        let current = self.takes_part().then(|| self.current_deadline(shared)).flatten();
         let farewell = self.farewell.map(|farewell| farewell.deadline(timers.linger));
         [phase, current, self.notices.deadline(), farewell, self.retired.deadline()].into_iter().flatten().min()
     }

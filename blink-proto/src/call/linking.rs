@@ -27,7 +27,7 @@ struct ChannelEffects {
 impl Call {
     /// Makes the link to another endpoint, if both are in the call and the user accepted it.
     pub(super) fn ensure_link(&mut self, endpoint: Endpoint, shared: &mut Shared) {
-        let (current, own_key) = (self.is_current(), self.key.signed.key);
+        let (current, own_key) = (self.takes_part(), self.key.signed.key);
         let holds_seat = self.holds_seat(&endpoint);
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         let wanted = current && peer.is_present() && holds_seat && peer.link().is_none();
@@ -47,7 +47,7 @@ impl Call {
     }
 
     pub(super) fn handle_link(&mut self, from: Endpoint, message: &wire::Link, shared: &mut Shared) {
-        if !self.is_current() || !self.roster.is_valid(&from.did) {
+        if !self.takes_part() || !self.roster.is_valid(&from.did) {
             return shared.refuse(Refusal::NotAuthorized);
         }
         let too_long = |sdp: &String| sdp.len() > super::link::MAX_SDP || super::link::fingerprint(sdp).is_none();
@@ -278,7 +278,7 @@ impl Call {
     /// Handles a new subscriber of the call's topic: record and unacknowledged links are sent
     /// again.
     pub(super) fn handle_topic_subscriber(&mut self, at_once: bool, shared: &Shared) {
-        if self.is_current() && !self.is_deserted() {
+        if self.takes_part() && !self.is_deserted() {
             let now = shared.mono();
             match self.schedule.last().map(|last| last + SUBSCRIBER_PAUSE).filter(|due| !at_once && *due > now) {
                 Some(due) => self.schedule.no_later_than(due),

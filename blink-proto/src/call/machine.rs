@@ -115,7 +115,7 @@ impl Machine {
         self.shared.started()
     }
 
-    /// The call that this device is in, joins or offers.
+    /// The call that this device is in, joins or offers, and does not hold.
     pub fn current(&self) -> Option<CallId> {
         self.calls.values().find(|call| call.is_current()).map(Call::id)
     }
@@ -127,10 +127,10 @@ impl Machine {
     }
 
     /// Whether messages of a person should have precedence when rate limits are reached: the
-    /// integrator named the person as known, it is the own person, or it takes part in the current
-    /// call. People who may only call do not count: that may be anyone.
+    /// integrator named the person as known, it is the own person, or it takes part in a call
+    /// that this device is in. People who may only call do not count: that may be anyone.
     pub fn is_expected(&self, did: &Did) -> bool {
-        let in_call = |call: &Call| call.is_current() && call.roster.is_valid(did);
+        let in_call = |call: &Call| call.takes_part() && call.roster.is_valid(did);
         self.shared.is_familiar(did) || self.calls.values().any(in_call)
     }
 
@@ -216,10 +216,8 @@ impl Machine {
                     self.with_call(id, |call, shared| call.set_voice_detected(endpoint, speaking, shared));
                 }
             }
-            Input::Quality { endpoint, degraded } => {
-                if let Some(id) = self.current() {
-                    self.with_call(id, |call, shared| call.set_quality(endpoint, degraded, shared));
-                }
+            Input::Quality { call, endpoint, degraded } => {
+                self.with_call(call, |call, shared| call.set_quality(endpoint, degraded, shared));
             }
             Input::Session { session, event } => {
                 let of = |call: &Call| Some((call.id(), call.endpoint_of(session)?));
@@ -324,7 +322,7 @@ impl Machine {
         self.settle();
     }
 
-    fn for_each_call(&mut self, mut work: impl FnMut(&mut Call, &mut Shared)) {
+    pub(super) fn for_each_call(&mut self, mut work: impl FnMut(&mut Call, &mut Shared)) {
         for call in self.calls.values_mut() {
             work(call, &mut self.shared);
             call.handle_timeout(&mut self.shared);
@@ -344,13 +342,13 @@ impl Machine {
             }
             call.persist(&mut self.shared);
         }
-        if self.shared.take_boot_raised()
-            && let Some(call) = self.calls.values_mut().find(|call| call.is_current())
-        {
+        if self.shared.take_boot_raised() {
             // Before a message about another call: its receivers would conclude that this device
-            // restarted, and is no longer in this one.
-            call.change_record(&self.shared, true);
-            call.handle_timeout(&mut self.shared);
+            // restarted, and is no longer in these.
+            for call in self.calls.values_mut().filter(|call| call.takes_part()) {
+                call.change_record(&self.shared, true);
+                call.handle_timeout(&mut self.shared);
+            }
         }
         let finished = self.calls.values().filter(|call| call.is_finished());
         let finished: Vec<_> = finished.map(|call| (call.id(), call.quota())).collect();

@@ -8,7 +8,7 @@ use super::reason::{EndReason, LeftReason};
 use super::shared::Shared;
 use super::state::Call;
 use crate::secure::{Refusal, Statement};
-use crate::wire::{Body, Record, Reject, Signed, Status};
+use crate::wire::{Body, Member, Record, Reject, Signed, Status};
 
 impl Call {
     /// Merges roster entries of a message, with the secret that came along, and applies the
@@ -68,10 +68,15 @@ impl Call {
         }
     }
 
-    /// Tells a removed person that does not know it yet. People who were never on the roster get no
-    /// reply: their invitation may not have arrived here yet.
-    pub(super) fn reply_removed(&self, to: Did, status: Status, shared: &mut Shared) {
-        let Some(entry) = self.roster.removal_of(&to).filter(|_| status != Status::Left) else { return };
+    /// Tells a person that does not know it yet that it was removed, or that its inviter has given
+    /// the place to another one. People who were never on the roster get no reply: their invitation
+    /// may not have arrived here yet.
+    pub(super) fn reply_removed(&self, to: Did, member: &Member, shared: &mut Shared) {
+        if member.record.status == Status::Left {
+            return;
+        }
+        let rival = || self.roster.rival_of_invitation(&to, &member.entries);
+        let Some(entry) = self.roster.removal_of(&to).or_else(rival) else { return };
         if shared.may_reply(self.id(), to) {
             let notice = Reject { entry: entry.clone(), acknowledged: false, reason: None };
             shared.send_inbox(to, self.id(), Body::Reject(notice));
@@ -83,7 +88,7 @@ impl Call {
         if record.status == Status::Left {
             return;
         }
-        if self.is_current() {
+        if self.takes_part() {
             if (record.seat, from.device) > (self.seat, shared.own.device) {
                 self.seat = record.seat;
                 self.end(EndReason::OtherDevice, shared);

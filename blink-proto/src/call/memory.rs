@@ -16,7 +16,7 @@ use super::history::HistoryEntry;
 use super::roster::Roster;
 use crate::secure::Refusal;
 use crate::wire::fields::{person, secret};
-use crate::wire::{CallConfiguration, JoinedClaim, Offer, Signed, SignedKey, WireEndpoint};
+use crate::wire::{Bytes16, CallConfiguration, JoinedClaim, Offer, Signed, SignedKey, WireEndpoint};
 
 /// Retention of ended calls, of calls that continue without this device, and of missed-call
 /// notices.
@@ -145,6 +145,9 @@ pub struct SavedCall {
     /// Whether it counts towards the familiar quota. `None` in saves of earlier versions.
     #[n(14)]
     pub(super) familiar: Option<bool>,
+    /// Device of the caller. `None` in saves of earlier versions.
+    #[n(15)]
+    pub(super) from_device: Option<Bytes16>,
 }
 
 /// Shows no content: it contains the call's secret.

@@ -6,6 +6,7 @@
 //! | source | input | meaning |
 //! |---|---|---|
 //! | user | [`Machine::offer`], [`answer`](Machine::answer), [`reject`](Machine::reject), [`leave`](Machine::leave), [`add`](Machine::add), [`remove`](Machine::remove) | a command; refused with a typed error or carried out |
+//! | user | [`Machine::hold`], [`resume`](Machine::resume) | one of several calls is the current one |
 //! | user | [`Machine::set_muted`], [`set_deafened`](Machine::set_deafened), [`set_recording`](Machine::set_recording) | state that is announced to others |
 //! | user | [`Machine::offer_stream`], [`revoke_stream`](Machine::revoke_stream), [`request_stream`](Machine::request_stream), [`close_stream`](Machine::close_stream) | streams beside the microphone |
 //! | user | [`Machine::send_message`] | an application message to participants |
@@ -45,7 +46,7 @@
 //! | `machine`, `machine_config`, `commands`, `stream_commands` | all calls of this endpoint, and the user's commands |
 //! | `incoming`, `offers`, `glare` | messages of others, new calls, two calls at the same time |
 //! | `state`, `peer`, `person` | the state of one call |
-//! | `lifecycle`, `invite`, `invite_replies` | phases and invitations |
+//! | `lifecycle`, `hold`, `invite`, `invite_replies` | phases, held calls and invitations |
 //! | `own_record`, `remote_record`, `claims`, `departures`, `peer_table` | who is in the call |
 //! | `roster`, `membership`, `rotation` | who may be in the call |
 //! | `link`, `linking`, `streams`, `flows` | negotiation of media paths and streams |
@@ -68,6 +69,7 @@ mod flows;
 mod glare;
 mod history;
 mod history_log;
+mod hold;
 mod incoming;
 mod invite;
 mod invite_replies;

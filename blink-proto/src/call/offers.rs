@@ -118,7 +118,8 @@ impl Machine {
             shared.send_inbox(from.did, id, Body::Busy(Busy {}));
         } else {
             let (members, conversation) = (call.roster.valid().to_vec(), call.conversation());
-            shared.emit(Event::IncomingCall { call: id, from: from.did, members, conversation });
+            let Endpoint { did, device } = from;
+            shared.emit(Event::IncomingCall { call: id, from: did, device, members, conversation });
             let nonce = shared.nonce(id, from.did);
             shared.send_inbox(from.did, id, Body::Ringing(Ringing { nonce, rings: true }));
         }
@@ -134,7 +135,9 @@ impl Machine {
         let remaining = Call::remaining(offer).min(self.shared.settings.ring_time.max(Duration::from_secs(60)));
         let mut configuration = offer.configuration.clone();
         configuration.conversation = configuration.conversation.filter(|bytes| bytes.len() <= MAX_CONVERSATION);
-        (Call::new(roster, keys, configuration, Phase::In, from.did, remaining, &mut self.shared), remaining)
+        let mut call = Call::new(roster, keys, configuration, Phase::In, from.did, remaining, &mut self.shared);
+        call.from_device = Some(from.device);
+        (call, remaining)
     }
 
     /// Limits the number of ringing calls: the oldest of the same quota stops ringing.
@@ -179,7 +182,7 @@ impl Call {
         }
         let id = self.id();
         match self.phase() {
-            Phase::Over => reply_ended(id, from.did, Status::Joined, shared),
+            Phase::Over => self.reply_over(from.did, Status::Joined, shared),
             Phase::In => {
                 self.offer_heard = shared.mono();
                 self.apply_claims(&offer.joined, Some(&from), shared);

@@ -190,22 +190,23 @@ impl Call {
             seat: self.seat,
             muted: shared.muted,
             deafened: shared.deafened,
-            recording: shared.recording,
+            recording: shared.recording && !self.is_held(),
             seen: seen.collect(),
             links: up.map(|(endpoint, _)| WireEndpoint(*endpoint)).collect(),
             digest: self.roster.digest().into(),
-            streams: shared.streams.clone(),
+            streams: self.offered(shared).to_vec(),
             wanted: self.wanted.iter().copied().collect(),
             failed: failure.map(|_| true),
             cause: failure.map(Cause::from),
             messages: Some(true),
             name: shared.name.clone(),
+            held: self.is_held().then_some(true),
         }
     }
 
     /// Endpoints that this endpoint believes joined, itself included while it is.
     pub(super) fn claims(&self, shared: &Shared) -> Vec<JoinedClaim> {
-        let own = (self.status() != Status::Left && self.is_current()).then_some(JoinedClaim {
+        let own = (self.status() != Status::Left && self.takes_part()).then_some(JoinedClaim {
             endpoint: shared.own,
             boot: shared.boot(),
             version: self.version(),

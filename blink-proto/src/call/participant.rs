@@ -14,6 +14,15 @@ pub struct ParticipantState {
     pub deafened: bool,
     /// Records the call.
     pub recording: bool,
+    /// Holds the call: neither sends nor plays audio until it resumes.
+    pub held: bool,
+}
+
+impl ParticipantState {
+    /// Whether no audio comes from the participant's microphone.
+    pub fn is_silent(self) -> bool {
+        self.muted || self.held
+    }
 }
 
 /// A stream that a participant offers.

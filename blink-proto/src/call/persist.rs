@@ -47,7 +47,7 @@ impl Call {
             joined: joined.map(|(endpoint, peer)| (*endpoint, peer.call_key(), peer.is_self_reported())).collect(),
             left: self.departed(),
             familiar: self.familiar,
-            hour: self.is_current().then_some(shared.now.unix_ms / STILL_JOINED),
+            hour: self.takes_part().then_some(shared.now.unix_ms / STILL_JOINED),
         }
     }
 
@@ -63,7 +63,7 @@ impl Call {
     fn to_saved(&self, stage: Stage, shared: &Shared) -> SavedCall {
         let joined = self.claims(shared).into_iter().filter(|claim| claim.endpoint != shared.own);
         let heard = self.present().filter(|(_, peer)| peer.is_self_reported());
-        let since_ms = if self.is_current() { shared.now.unix_ms } else { shared.unix_ms(self.since()) };
+        let since_ms = if self.takes_part() { shared.now.unix_ms } else { shared.unix_ms(self.since()) };
         SavedCall {
             stage,
             root: self.roster.signed_root().clone(),
@@ -80,6 +80,7 @@ impl Call {
             heard: Some(heard.map(|(endpoint, _)| WireEndpoint(*endpoint)).collect()),
             left: Some(self.departed()),
             familiar: Some(self.familiar),
+            from_device: self.from_device.map(|device| (*device.as_bytes()).into()),
         }
     }
 }

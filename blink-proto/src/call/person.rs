@@ -1,6 +1,6 @@
 //! An invited person: the progress of the invitation.
 
-use blink_api::{Did, RejectReason, Topic};
+use blink_api::{DeviceId, Did, RejectReason, Topic};
 use web_time::{Duration, Instant};
 
 use super::repeat::Repeat;
@@ -22,8 +22,8 @@ pub(super) struct Person {
     /// Nonces that the person's devices asked to have echoed.
     nonces: Vec<Bytes16>,
     ringing_announced: bool,
-    /// Reason of a rejection, where the person gave one.
-    reject_reason: RejectReason,
+    /// Device that sent a rejection, and its reason.
+    rejection: Option<(DeviceId, RejectReason)>,
 }
 
 /// Progress of an invitation.
@@ -34,7 +34,7 @@ pub(super) enum PersonState {
     /// A device rings.
     Ringing,
     /// A device is in another call; final after a grace period, in which another device may ring.
-    Busy { since: Instant, announced: bool },
+    Busy { since: Instant, device: DeviceId, announced: bool },
     /// Rejected.
     Rejected,
     /// Not answered in time.
@@ -66,7 +66,7 @@ impl Person {
             offer,
             nonces: Vec::new(),
             ringing_announced: false,
-            reject_reason: RejectReason::default(),
+            rejection: None,
         }
     }
 
@@ -78,12 +78,14 @@ impl Person {
         self.state = state;
     }
 
-    pub(super) fn set_reject_reason(&mut self, reason: RejectReason) {
-        self.reject_reason = reason;
+    pub(super) fn set_rejection(&mut self, device: DeviceId, reason: RejectReason) {
+        self.rejection = Some((device, reason));
     }
 
-    pub(super) fn reject_reason(&self) -> RejectReason {
-        self.reject_reason
+    /// Device that rejected, and the reason that it gave. A rejection that only another member
+    /// reports has neither.
+    pub(super) fn rejection(&self) -> (Option<DeviceId>, RejectReason) {
+        self.rejection.map(|(device, reason)| (Some(device), reason)).unwrap_or_default()
     }
 
     pub(super) fn is_unresolved(&self) -> bool {
@@ -122,20 +124,20 @@ impl Person {
     }
 
     /// Records that a device is busy, unless another device has already replied.
-    pub(super) fn set_busy(&mut self, since: Instant) {
+    pub(super) fn set_busy(&mut self, device: DeviceId, since: Instant) {
         if self.state == PersonState::Invited {
-            self.state = PersonState::Busy { since, announced: false };
+            self.state = PersonState::Busy { since, device, announced: false };
         }
     }
 
-    /// Makes busy final once the grace period is over; true if it does.
-    pub(super) fn finalize_busy(&mut self, now: Instant, grace: Duration) -> bool {
+    /// Makes busy final once the grace period is over; returns the busy device if it does.
+    pub(super) fn finalize_busy(&mut self, now: Instant, grace: Duration) -> Option<DeviceId> {
         match self.state {
-            PersonState::Busy { since, announced: false } if now >= since + grace => {
-                self.state = PersonState::Busy { since, announced: true };
-                true
+            PersonState::Busy { since, device, announced: false } if now >= since + grace => {
+                self.state = PersonState::Busy { since, device, announced: true };
+                Some(device)
             }
-            _ => false,
+            _ => None,
         }
     }
 

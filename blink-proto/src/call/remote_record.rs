@@ -28,7 +28,7 @@ impl Call {
         }
         if !self.roster.is_valid(&from.did) {
             shared.refuse(Refusal::NotAuthorized);
-            return self.reply_removed(from.did, record.status, shared);
+            return self.reply_removed(from.did, member, shared);
         }
         let now = shared.mono();
         if let Err(refusal) = self.verify_peer_key(&from, &record.call_key, Some(&from), shared) {
@@ -50,8 +50,10 @@ impl Call {
             }
             self.apply_record(from, boot, record, shared);
         }
-        if changed && record.status == Status::Left && record.failed == Some(true) && self.is_ended_by(from) {
-            // The link message that says so may have been lost, or be on its way.
+        if changed && record.status == Status::Left && record.failed == Some(true) && self.is_ended_by_path() {
+            // The link message that says so may have been lost, or be on its way. Here the person
+            // may even count as invited still, and must not be told that it missed a call.
+            self.set_person(&from.did, PersonState::Gone);
             return self.end_failed(Cause::failure(record.cause), shared);
         }
         if changed && record.status == Status::Left {
@@ -65,11 +67,11 @@ impl Call {
         self.ensure_link(from, shared);
     }
 
-    /// Whether a call of two ends here because another endpoint left.
-    fn is_ended_by(&self, endpoint: Endpoint) -> bool {
-        let is_linked = self.peers.get(&endpoint).is_some_and(|peer| peer.link().is_some());
-        let is_in = matches!(self.phase(), Phase::Joining | Phase::Active);
-        is_in && is_linked && !self.roster.is_group() && self.is_deserted()
+    /// Whether a call of two ends here because the endpoint of the other person left whose path to
+    /// this one failed. There may be no link to it: where it opened no session, its record may be
+    /// the first that is heard of its joining.
+    fn is_ended_by_path(&self) -> bool {
+        self.is_current() && !self.roster.is_group() && self.is_deserted()
     }
 
     fn apply_record(&mut self, from: Endpoint, boot: u64, record: &Record, shared: &mut Shared) {
@@ -81,8 +83,8 @@ impl Call {
         }
         peer.report(boot, record);
         if record.status != Status::Left {
-            let Record { muted, deafened, recording, .. } = *record;
-            peer.state = ParticipantState { muted, deafened, recording };
+            let Record { muted, deafened, recording, held, .. } = *record;
+            peer.state = ParticipantState { muted, deafened, recording, held: held.unwrap_or(false) };
             peer.reads_messages = record.messages == Some(true);
             // The first name of a stay counts: no one changes it under the eyes of others.
             if peer.name.is_none() {

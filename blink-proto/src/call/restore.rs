@@ -1,6 +1,6 @@
 //! Restoring calls after a restart of the process.
 
-use blink_api::CallId;
+use blink_api::{CallId, DeviceId};
 use web_time::{Duration, Instant};
 
 use super::farewell::Farewell;
@@ -73,6 +73,7 @@ impl Machine {
         call.familiar |= saved.familiar.unwrap_or(true);
         call.seat = saved.seat;
         call.busy = saved.busy;
+        call.from_device = saved.from_device.map(|device| DeviceId::from_bytes(device.into()));
         call.apply_claims(&saved.joined, None, shared);
         for WireEndpoint(endpoint) in saved.heard.iter().flatten() {
             if let Some(peer) = call.peers.get_mut(endpoint) {

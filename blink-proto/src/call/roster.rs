@@ -314,6 +314,19 @@ impl Roster {
         self.entries.iter().find(|(entry, _)| is(entry)).map(|(_, signed)| signed)
     }
 
+    /// Invitation that is held in place of the one by which a person believes to be invited: both
+    /// have one signer and slot. `entries` are those that the person holds.
+    pub(super) fn rival_of_invitation(&self, did: &Did, entries: &[Signed]) -> Option<&Signed> {
+        let place = |entry: &Entry| match &entry.body {
+            EntryBody::Add { by, slot } => Some((*by, *slot)),
+            _ => None,
+        };
+        let invitations = entries.iter().take(MAX_ENTRIES).filter_map(Entry::read).filter(|entry| entry.did == *did);
+        let places: Vec<_> = invitations.filter_map(|entry| place(&entry)).collect();
+        let is_rival = |entry: &Entry| entry.did != *did && place(entry).is_some_and(|place| places.contains(&place));
+        self.entries.iter().find(|(entry, _)| is_rival(entry)).map(|(_, signed)| signed)
+    }
+
     /// Whether a person may take part.
     pub(super) fn is_valid(&self, did: &Did) -> bool {
         self.valid.contains(did)

@@ -161,6 +161,13 @@ impl Shared {
 
     // --- outputs
 
+    /// No call is current any more: what belongs to it alone ends.
+    pub(super) fn end_media(&mut self) {
+        self.voice = Voice::default();
+        self.streams.clear();
+        self.recording = false;
+    }
+
     /// Queues an output.
     pub(super) fn output(&mut self, output: Output) {
         self.outbox.push(output);

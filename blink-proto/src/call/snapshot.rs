@@ -57,6 +57,8 @@ pub enum CallState {
     Joining,
     /// This device is in it.
     Active,
+    /// This device is in it and holds it.
+    Held,
     /// Continues without this device, which may join.
     Open,
 }
@@ -117,6 +119,7 @@ impl Call {
             Phase::Out => CallState::Calling,
             Phase::In => CallState::Ringing,
             Phase::Joining => CallState::Joining,
+            Phase::Active if self.is_held() => CallState::Held,
             Phase::Active => CallState::Active,
             Phase::Open => CallState::Open,
             Phase::Over => return None,
@@ -135,7 +138,7 @@ impl Call {
     fn participant(&self, did: &Did) -> ParticipantSnapshot {
         let present = self.present().find(|(endpoint, _)| endpoint.did == *did);
         let status = match (present, self.people.get(did).map(Person::state)) {
-            (Some(_), _) if !self.is_current() => ParticipantStatus::Joined,
+            (Some(_), _) if !self.takes_part() => ParticipantStatus::Joined,
             (Some((_, peer)), _) => link_status(peer),
             (None, Some(PersonState::Ringing)) => ParticipantStatus::Ringing,
             (None, Some(PersonState::Busy { .. })) => ParticipantStatus::Busy,

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use blink_api::{CallId, Did, Endpoint, PathFailure};
+use blink_api::{CallId, DeviceId, Did, Endpoint, PathFailure};
 use rand::Rng;
 use web_time::{Duration, Instant};
 
@@ -41,8 +41,8 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// Whether this endpoint takes part in the call or tries to. At most one call is current.
-    pub(super) fn is_current(self) -> bool {
+    /// Whether this endpoint takes part in the call or tries to.
+    pub(super) fn takes_part(self) -> bool {
         matches!(self, Self::Out | Self::Joining | Self::Active)
     }
 }
@@ -53,6 +53,8 @@ pub(super) struct Call {
     phase: Phase,
     /// Time at which the phase was entered.
     since: Instant,
+    /// Active, but this endpoint neither sends nor plays audio.
+    held: bool,
     /// Version of the own record.
     version: u64,
     /// Status in the own record.
@@ -64,6 +66,8 @@ pub(super) struct Call {
     pub(super) began: Instant,
     /// Signer of the offer; this person where this endpoint made the call.
     pub(super) from: Did,
+    /// Device that signed it; unknown where an earlier version stored the call.
+    pub(super) from_device: Option<DeviceId>,
     /// Key of this endpoint; a new one for each time it joins.
     pub(super) key: OwnKey,
     /// Of a person's devices, the one with the greatest seat takes part.
@@ -116,6 +120,7 @@ impl Call {
         let mut call = Self {
             phase,
             since: now,
+            held: false,
             version: 0,
             status: Status::Left,
             roster,
@@ -123,6 +128,7 @@ impl Call {
             configuration,
             began: now,
             from,
+            from_device: None,
             key,
             seat: 0,
             wanted: BTreeSet::new(),
@@ -172,8 +178,22 @@ impl Call {
         self.since
     }
 
+    /// Whether this endpoint is in the call, held or not, or tries to be.
+    pub(super) fn takes_part(&self) -> bool {
+        self.phase.takes_part()
+    }
+
+    /// Whether this is the call that microphone and speaker are for. At most one is.
     pub(super) fn is_current(&self) -> bool {
-        self.phase.is_current()
+        self.takes_part() && !self.held
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    pub(super) fn set_held(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Enters a phase now.
@@ -185,6 +205,7 @@ impl Call {
     pub(super) fn enter_since(&mut self, phase: Phase, since: Instant) {
         self.phase = phase;
         self.since = since;
+        self.held = false;
     }
 
     /// Phase after this endpoint leaves: a group can be joined again.
@@ -204,7 +225,7 @@ impl Call {
 
     /// Whether this endpoint reads the call's topic.
     pub(super) fn is_subscribed(&self) -> bool {
-        self.is_current() || self.farewell.is_some()
+        self.takes_part() || self.farewell.is_some()
     }
 
     // --- the own record

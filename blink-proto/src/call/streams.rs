@@ -83,7 +83,7 @@ impl Call {
         for stream in std::mem::take(&mut peer.streams) {
             self.drop_stream(participant, stream.id, shared);
         }
-        if self.is_current() {
+        if self.takes_part() {
             for stream in announced {
                 let (call, track) = (self.id(), TrackKey::stream(participant, stream));
                 shared.emit(Event::StreamEnded { call, track, reason: StreamEndReason::ParticipantLeft });
@@ -122,7 +122,7 @@ impl Call {
         }
     }
 
-    /// Drops all requests, because this endpoint left the call.
+    /// Drops all requests, because this endpoint left the call or holds it.
     pub(super) fn forget_requests(&mut self, shared: &mut Shared) {
         for request in std::mem::take(&mut self.wanted) {
             shared.output(Output::EndStream(TrackKey::stream(request.endpoint, request.stream)));
@@ -130,12 +130,18 @@ impl Call {
         self.peers.values_mut().for_each(|peer| peer.wanted.clear());
     }
 
+    /// Streams that this endpoint offers: those of the device, in the call that is not held.
+    pub(super) fn offered<'shared>(&self, shared: &'shared Shared) -> &'shared [StreamOffer] {
+        if self.is_held() { &[] } else { &shared.streams }
+    }
+
     /// Starts and stops streams on a verified path: what one side offers and the other requests
     /// flows.
     pub(super) fn sync_flows(&mut self, endpoint: Endpoint, shared: &mut Shared) {
+        let offered = self.offered(shared);
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         let Some(session) = peer.link().filter(|link| link.is_admitted()).map(Link::session) else { return };
-        let sending = shared.streams.iter().map(|offer| offer.id).filter(|id| peer.wanted.contains(id)).collect();
+        let sending = offered.iter().map(|offer| offer.id).filter(|id| peer.wanted.contains(id)).collect();
         let receiving = self.wanted.iter().filter(|request| request.endpoint == endpoint).map(|it| it.stream).collect();
         let sends = peer.flows.set(StreamDirection::Send, sending);
         let receives = peer.flows.set(StreamDirection::Receive, receiving);

@@ -76,6 +76,9 @@ pub struct Record {
     /// Name that the person gives itself. Omitted without one.
     #[n(15)]
     pub name: Option<String>,
+    /// Whether it holds the call: it neither sends nor plays audio. Omitted where it does not.
+    #[n(16)]
+    pub held: Option<bool>,
 }
 
 impl Record {
@@ -98,6 +101,7 @@ impl Record {
             cause: None,
             messages: None,
             name: None,
+            held: None,
         }
     }
 }

@@ -3,9 +3,12 @@
 mod budgets;
 mod false_claims;
 mod group;
+mod hold;
 mod messages;
+mod named_devices;
 mod names;
 mod network;
+mod no_session;
 mod offered_streams;
 mod pair;
 mod past_calls;

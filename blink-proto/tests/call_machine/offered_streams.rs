@@ -270,7 +270,7 @@ fn a_voice_is_told_once_per_utterance_and_ends_with_muting_and_leaving() {
 #[test]
 fn degraded_quality_is_told_of_participants_only_and_its_end_once() {
     let mut simulation = Simulation::new(3, 40);
-    connected(&mut simulation, &[B]);
+    let call = connected(&mut simulation, &[B]);
     let [bob, carol] = [B, C].map(|node| simulation.nodes[node].endpoint);
     let loss = Some(QualityReason::Loss { measured: 0.1, threshold: 0.05 });
     let degraded = |event: &Event| matches!(event, Event::QualityDegraded { .. });
@@ -279,17 +279,17 @@ fn degraded_quality_is_told_of_participants_only_and_its_end_once() {
         Some(QualityReason::Jitter { measured: Duration::from_millis(40), threshold: Duration::from_millis(30) });
     let own = simulation.nodes[A].endpoint;
     for (endpoint, reason) in [(carol, loss), (own, loss), (bob, None), (bob, loss), (bob, jitter)] {
-        simulation.input(A, Input::Quality { endpoint, degraded: reason });
+        simulation.input(A, Input::Quality { call, endpoint, degraded: reason });
     }
     assert_eq!((simulation.count(A, degraded), simulation.count(A, recovered)), (2, 0), "{}", simulation.transcript());
     for _ in 0..2 {
-        simulation.input(A, Input::Quality { endpoint: bob, degraded: None });
+        simulation.input(A, Input::Quality { call, endpoint: bob, degraded: None });
     }
     assert_eq!((simulation.count(A, degraded), simulation.count(A, recovered)), (2, 1));
-    simulation.input(A, Input::Quality { endpoint: bob, degraded: loss });
+    simulation.input(A, Input::Quality { call, endpoint: bob, degraded: loss });
     simulation.leave(B);
     simulation.advance(Duration::from_millis(500));
     // Its path is gone, which media reports afterwards.
-    simulation.input(A, Input::Quality { endpoint: bob, degraded: None });
+    simulation.input(A, Input::Quality { call, endpoint: bob, degraded: None });
     assert_eq!((simulation.count(A, degraded), simulation.count(A, recovered)), (3, 1), "{}", simulation.transcript());
 }

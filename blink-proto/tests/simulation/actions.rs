@@ -149,10 +149,47 @@ fn measure(simulation: &mut Simulation, node: usize) {
     let endpoint = simulation.nodes[milliseconds % simulation.nodes.len()].endpoint;
     let reason = QualityReason::Loss { measured: 0.1, threshold: 0.05 };
     let degraded = (milliseconds % 5 < 3).then_some(reason);
-    simulation.input(node, Input::Quality { endpoint, degraded });
+    let calls = calls_of(simulation, node);
+    if !calls.is_empty() {
+        let call = calls[milliseconds % calls.len()].call;
+        simulation.input(node, Input::Quality { call, endpoint, degraded });
+    }
 }
 
-/// The call that a device is in.
+/// A device holds its call, resumes a held one, or leaves one.
+///
+/// Chosen by the time, so that each seed keeps its other choices.
+pub(crate) fn hold_or_resume(simulation: &mut Simulation, nodes: usize) {
+    let milliseconds = simulation.elapsed().as_millis() as usize;
+    let node = milliseconds % nodes;
+    let held: Vec<_> = calls_of(simulation, node).into_iter().filter(|call| call.state == CallState::Held).collect();
+    let held = (!held.is_empty()).then(|| held[milliseconds % held.len()].call);
+    match (milliseconds % 5, held) {
+        (0 | 1, Some(call)) => {
+            simulation.trace(node, || format!("resumes {}", blink_sim::simulation::short(&call)));
+            // An error while another call is being set up.
+            simulation.act(node, |machine, now| machine.resume(now, call).ok());
+        }
+        (2, Some(call)) => {
+            simulation.trace(node, || format!("leaves {}, which it holds", blink_sim::simulation::short(&call)));
+            simulation.act(node, |machine, now| machine.leave_call(now, call)).expect("it is in that call");
+        }
+        (_, _) => {
+            simulation.trace(node, || "holds its call".to_owned());
+            // An error without a call that it has joined.
+            simulation.act(node, |machine, now| machine.hold(now).ok());
+        }
+    }
+}
+
+/// The calls that a device is in, held or not, or tries to be in.
+pub(crate) fn calls_of(simulation: &Simulation, node: usize) -> Vec<CallSnapshot> {
+    let calls = simulation.nodes[node].machine.snapshot().calls;
+    let is_in = |call: &CallSnapshot| !matches!(call.state, CallState::Ringing | CallState::Open);
+    calls.into_iter().filter(is_in).collect()
+}
+
+/// The call that a device is in and does not hold.
 pub(crate) fn current(simulation: &Simulation, node: usize) -> Option<CallSnapshot> {
     let machine: &Machine = &simulation.nodes[node].machine;
     let id = machine.current()?;

@@ -30,7 +30,14 @@ pub(crate) fn cause_fault(simulation: &mut Simulation, random: &mut Random) {
         14 => jump(simulation, one, random),
         15 if one != other && simulation.paths.are_connected(one, other) => simulation.break_session(one, other),
         16 => drop(simulation.paths.broken.insert(one)),
-        17 | 18 => simulation.paths.broken.clear(),
+        17 | 18 => {
+            simulation.paths.broken.clear();
+            simulation.paths.closed.clear();
+        }
+        19 => {
+            simulation.trace(one, || "opens no session".to_owned());
+            simulation.paths.closed.insert(one);
+        }
         _ => {}
     }
 }
@@ -40,6 +47,7 @@ pub(crate) fn heal(simulation: &mut Simulation) {
     heal_signaling(simulation);
     simulation.paths.cut.clear();
     simulation.paths.broken.clear();
+    simulation.paths.closed.clear();
 }
 
 fn heal_signaling(simulation: &mut Simulation) {

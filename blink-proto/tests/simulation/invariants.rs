@@ -8,7 +8,7 @@ use blink_proto::call::{
 };
 use blink_sim::simulation::Simulation;
 
-use crate::actions::current;
+use crate::actions::{calls_of, current};
 use crate::user_view::UserView;
 
 /// A fault that was found.
@@ -51,15 +51,16 @@ pub(crate) fn check_step(simulation: &Simulation, node: usize, view: &mut UserVi
     hold(!simulation.unknown_recipients.iter().any(|(sealer, _)| *sealer == node), other, || {
         format!("node {node} seals for a key that is no device's: {:?}", simulation.unknown_recipients)
     })?;
-    hold(current.is_none_or(|call| state.accepted.contains(&call)), other, || {
-        format!("node {node} is in {current:?}, which its user did not accept")
+    let calls: BTreeSet<CallId> = calls_of(simulation, node).iter().map(|call| call.call).collect();
+    hold(calls.is_subset(&state.accepted), other, || {
+        format!("node {node} is in {calls:?}, and its user accepted {:?}", state.accepted)
     })?;
-    hold(state.sessions.values().all(|(call, _)| Some(*call) == current), other, || {
-        format!("node {node} has sessions {:?}, and its call is {current:?}", state.sessions)
+    hold(state.sessions.values().all(|(call, _)| calls.contains(call)), other, || {
+        format!("node {node} has sessions {:?}, and its calls are {calls:?}", state.sessions)
     })?;
-    let remotes: BTreeSet<_> = state.sessions.values().map(|(_, remote)| remote).collect();
+    let remotes: BTreeSet<_> = state.sessions.values().collect();
     hold(remotes.len() == state.sessions.len(), FaultKind::Double, || {
-        format!("node {node} has two sessions to one device: {:?}", state.sessions)
+        format!("node {node} has two sessions to one device in a call: {:?}", state.sessions)
     })?;
     view.read(&state.events).or_else(|text| fault(other, format!("node {node} {text}")))
 }
@@ -78,22 +79,23 @@ impl Agreement<'_> {
     /// Checks agreement.
     pub(crate) fn check(&self) -> Check {
         check_rung_once(self.simulation, self.honest)?;
-        let calls: Vec<Option<CallSnapshot>> =
-            (0..self.simulation.nodes.len()).map(|node| current(self.simulation, node)).collect();
+        let calls: Vec<_> = (0..self.simulation.nodes.len()).map(|node| calls_of(self.simulation, node)).collect();
         for node in self.honest.iter().copied() {
             check_ringing(self.simulation, self.honest, node)?;
-            if let Some(call) = &calls[node] {
+            for call in &calls[node] {
                 self.check_call(&calls, node, call)?;
-                check_streams(self.simulation, &calls, node, call)?;
+            }
+            if let Some(call) = current(self.simulation, node) {
+                check_streams(self.simulation, &calls, node, &call)?;
             }
         }
         Ok(())
     }
 
-    fn check_call(&self, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
+    fn check_call(&self, calls: &[Vec<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
         let (simulation, honest) = (self.simulation, self.honest);
         hold(call.state != CallState::Joining, FaultKind::Stuck, || format!("node {node} still joins {call:?}"))?;
-        let is_in = |other: &usize| calls[*other].as_ref().is_some_and(|there| there.call == call.call);
+        let is_in = |other: &usize| same_call(calls, *other, call).is_some();
         let own = simulation.did(node);
         let twin = honest.iter().find(|other| **other != node && simulation.did(**other) == own && is_in(other));
         hold(twin.is_none(), FaultKind::Double, || {
@@ -121,21 +123,22 @@ impl Agreement<'_> {
                     node,
                     call,
                     there,
-                    calls[there].as_ref().expect("it is in that call"),
+                    same_call(calls, there, call).expect("it is in that call"),
                 )?;
             }
         }
         self.check_removals(calls, node, call)?;
-        let alone = others == 0 && !call.group && call.state == CallState::Active;
+        let joined = matches!(call.state, CallState::Active | CallState::Held);
+        let alone = others == 0 && !call.group && joined;
         let with_strangers = call.participants.iter().any(|other| !honest_people.contains(&other.did));
         hold(!alone || with_strangers, FaultKind::Ghost, || format!("node {node} is alone in a call of two: {call:?}"))
     }
 
     /// Checks that a removed identity is in the call for no member, as long as its remover is in
     /// the call and can report the removal.
-    fn check_removals(&self, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
+    fn check_removals(&self, calls: &[Vec<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
         for (removed_from, did, remover, starts) in &self.simulation.removals {
-            let there = calls[*remover].as_ref().is_some_and(|there| there.call == call.call);
+            let there = same_call(calls, *remover, call).is_some();
             let counts = *removed_from == call.call && there && self.simulation.nodes[*remover].starts == *starts;
             let member = call.participants.iter().any(|other| other.did == *did);
             if !counts || !self.honest.contains(remover) {
@@ -178,6 +181,11 @@ impl Agreement<'_> {
     }
 }
 
+/// A call as another node that is in it sees it.
+fn same_call<'a>(calls: &'a [Vec<CallSnapshot>], node: usize, call: &CallSnapshot) -> Option<&'a CallSnapshot> {
+    calls[node].iter().find(|there| there.call == call.call)
+}
+
 /// Checks that the state of a participant is its self-reported state.
 fn check_state(
     simulation: &Simulation,
@@ -187,10 +195,12 @@ fn check_state(
     there: usize,
 ) -> Check {
     let snapshot = simulation.nodes[there].machine.snapshot();
-    let state = ParticipantState { muted: snapshot.muted, deafened: snapshot.deafened, recording: snapshot.recording };
-    let same = participant.state == state && participant.streams == snapshot.streams;
-    hold(same, FaultKind::Other, || {
-        format!("in {call}, node {node} believes {participant:?}, but node {there} is {state:?} {:?}", snapshot.streams)
+    let held = simulation.nodes[there].machine.current() != Some(call);
+    let recording = snapshot.recording && !held;
+    let state = ParticipantState { muted: snapshot.muted, deafened: snapshot.deafened, recording, held };
+    let streams = if held { Vec::new() } else { snapshot.streams };
+    hold(participant.state == state && participant.streams == streams, FaultKind::Other, || {
+        format!("in {call}, node {node} believes {participant:?}, but node {there} is {state:?} {streams:?}")
     })
 }
 
@@ -219,7 +229,8 @@ fn check_ringing(simulation: &Simulation, honest: &[usize], node: usize) -> Chec
     let snapshot = simulation.nodes[node].machine.snapshot();
     let is_malicious = |did: &Did| honest.iter().all(|other| simulation.did(*other) != *did);
     for call in simulation.nodes[node].machine.pending() {
-        let in_it = simulation.nodes.iter().any(|other| other.machine.current() == Some(call));
+        let in_it =
+            (0..simulation.nodes.len()).any(|other| calls_of(simulation, other).iter().any(|other| other.call == call));
         let claimed = snapshot.calls.iter().filter(|known| known.call == call).flat_map(|known| &known.participants);
         let mut claimed = claimed.filter(|other| other.endpoint.is_some()).peekable();
         let by_malicious_only = claimed.peek().is_some() && claimed.all(|other| is_malicious(&other.did));
@@ -229,10 +240,10 @@ fn check_ringing(simulation: &Simulation, honest: &[usize], node: usize) -> Chec
 }
 
 /// Checks that requested streams are received, and that no others are sent.
-fn check_streams(simulation: &Simulation, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
+fn check_streams(simulation: &Simulation, calls: &[Vec<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
     for request in &simulation.nodes[node].requested {
         let there = simulation.nodes.iter().position(|other| other.endpoint == request.endpoint);
-        let in_it = |there: &usize| calls[*there].as_ref().is_some_and(|other| other.call == call.call);
+        let in_it = |there: &usize| same_call(calls, *there, call).is_some();
         let flows = there.filter(in_it).is_some_and(|there| simulation.flows(there, node, request.stream));
         hold(flows, FaultKind::Stuck, || format!("node {node} requested {request:?}, which it does not receive"))?;
     }

@@ -41,7 +41,7 @@ const SEEDS: u64 = 3_000;
 const BATCH: u64 = 250;
 
 /// Seeds that found a fault, which is fixed.
-const FAILED_ONCE: [(&str, u64); 14] = [
+const FAILED_ONCE: [(&str, u64); 15] = [
     ("state_received_before_the_call_was_joined", 2),
     ("rejoining_deafened", 425),
     ("stream_offered_before_the_call_was_joined", 395),
@@ -56,6 +56,7 @@ const FAILED_ONCE: [(&str, u64); 14] = [
     ("restart_of_one_side_of_a_path", 5_961),
     ("path_up_on_one_side_and_given_up_on_the_other", 187),
     ("path_closed_on_one_side_only", 7_104),
+    ("invitation_given_to_somebody_else", 190),
 ];
 
 fn main() -> ExitCode {

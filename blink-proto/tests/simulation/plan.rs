@@ -4,12 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use blink_api::{BusyPolicy, CallSettings};
+use blink_proto::call::Machine;
 use blink_proto::secure::Random;
 use blink_sim::impairment::Impairments;
 use blink_sim::simulation::{Network, Simulation, SimulationConfig};
 use rand::{RngExt, SeedableRng};
 
-use crate::actions::{act, send_messages};
+use crate::actions::{act, hold_or_resume, send_messages};
 use crate::faults::{cause_fault, heal, restart, set_clocks};
 use crate::hostile::Hostile;
 use crate::invariants::{Agreement, Fault, FaultKind, check_idle, check_step};
@@ -33,6 +34,8 @@ pub(crate) struct Plan {
     hostile: bool,
     /// Whether users send application messages.
     messages: bool,
+    /// Whether users hold and resume calls.
+    holds: bool,
     /// Message loss in percent; `None` for a random one of up to 40.
     loss: Option<u64>,
 }
@@ -40,6 +43,7 @@ pub(crate) struct Plan {
 /// One run of a plan.
 struct Run {
     exchanges_messages: bool,
+    holds_calls: bool,
     /// Application messages that were sent so far.
     messages: u64,
     simulation: Simulation,
@@ -54,10 +58,11 @@ struct Run {
 
 impl Plan {
     /// The plan of a seed: of 20 seeds, two are sealed, and one of these is hostile; in two others
-    /// users send messages.
+    /// users send messages. Users hold calls in eight of 20, and in some of the hostile ones.
     pub(crate) fn of(seed: u64) -> Self {
         let (sealed, hostile) = (matches!(seed % 20, 0 | 10), seed % 20 == 10);
-        Self { seed, sealed, hostile, messages: seed % 10 == 9, loss: None }
+        let holds = matches!(seed % 5, 2 | 3) || seed % 40 == 30;
+        Self { seed, sealed, hostile, messages: seed % 10 == 9, holds, loss: None }
     }
 
     /// The plan with another message loss in percent while faults last.
@@ -125,6 +130,7 @@ impl Plan {
         let everybody = || (0..devices.len()).collect();
         Run {
             exchanges_messages: self.messages,
+            holds_calls: self.holds,
             messages: 0,
             views: devices.iter().map(|_| UserView::default()).collect(),
             starts: simulation.nodes.iter().map(|node| node.starts).collect(),
@@ -150,6 +156,10 @@ impl Run {
                 send_messages(&mut self.simulation, count, &mut self.random, &mut self.messages);
                 self.check_all()?;
             }
+            if self.holds_calls {
+                hold_or_resume(&mut self.simulation, count);
+                self.check_all()?;
+            }
             self.attack();
             let pause = self.random.random_range(0..2_500);
             self.advance(Duration::from_millis(pause))?;
@@ -158,8 +168,7 @@ impl Run {
 
         self.stop_attacks();
         for node in 0..count {
-            // An error for nodes without a call.
-            self.simulation.act(node, |machine, now| machine.leave(now).ok());
+            self.simulation.act(node, Machine::leave_all);
         }
         self.advance(IDLE)?;
         self.honest.iter().try_for_each(|node| check_idle(&self.simulation, *node))

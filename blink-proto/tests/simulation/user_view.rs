@@ -17,6 +17,7 @@ pub(crate) struct UserView {
 struct InCall {
     joined: bool,
     ended: bool,
+    held: bool,
     others: BTreeMap<Endpoint, Other>,
     ringing: BTreeSet<Did>,
     speaking: BTreeSet<Endpoint>,
@@ -84,7 +85,12 @@ impl UserView {
                 drop(self.calls.insert(*call, fresh));
                 true
             }
-            Event::ParticipantRinging { call, participant } => self.call(call).ringing.insert(*participant),
+            Event::CallHeld { call } => {
+                let known = self.call(call);
+                known.joined && known.speaking.is_empty() && !std::mem::replace(&mut known.held, true)
+            }
+            Event::CallResumed { call } => std::mem::take(&mut self.call(call).held),
+            Event::ParticipantRinging { call, participant, .. } => self.call(call).ringing.insert(*participant),
             Event::ParticipantJoined { call, participant } => self.other(call, participant, |other| {
                 other.unreachable = false;
                 !std::mem::replace(&mut other.joined, true)
@@ -132,7 +138,10 @@ impl UserView {
                     _ => other.streams.remove(&stream),
                 })
             }
-            Event::SpeakingStarted { call, participant } => self.call(call).speaking.insert(*participant),
+            Event::SpeakingStarted { call, participant } => {
+                let known = self.call(call);
+                !known.held && known.speaking.insert(*participant)
+            }
             Event::SpeakingStopped { call, participant } => self.call(call).speaking.remove(participant),
             Event::QualityDegraded { call, participant, .. } => self.other(call, participant, |other| {
                 other.degraded = true;

@@ -48,7 +48,9 @@ impl Simulation {
                 state.sessions_opened += 1;
                 state.sessions.insert(session, (call, remote));
                 let remote = self.nodes.iter().position(|node| node.endpoint == remote);
-                self.paths.open(self.now, node, session, remote);
+                if let Some(failure) = self.paths.open(self.now, node, session, remote) {
+                    self.deliver_after(NEGOTIATION, node, Delivery::Session(session, Box::new(failure)));
+                }
             }
             Output::Negotiate { session, step } => {
                 for (to, session, event) in self.paths.negotiate(self.now, node, session, step) {
@@ -82,6 +84,17 @@ impl Simulation {
                 self.paths.close(node, session);
             }
             Output::SetActiveCall(call) => self.nodes[node].active_call = call,
+            Output::HoldCall(call) => {
+                let active = self.nodes[node].active_call.take();
+                assert_eq!(active, Some(call), "the active call is held\n{}", self.transcript());
+            }
+            Output::ResumeCall(call) => {
+                let active = self.nodes[node].active_call.replace(call);
+                assert_eq!(active, None, "the call before was held or left\n{}", self.transcript());
+            }
+            Output::EndHeldCall(call) => {
+                assert_ne!(self.nodes[node].active_call, Some(call), "a held call is not active");
+            }
             Output::Persist(change) => self.nodes[node].memory.apply(change),
             Output::SetBoot(boot) => {
                 self.trace(node, || format!("goes on as start {boot}"));

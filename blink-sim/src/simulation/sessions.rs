@@ -32,6 +32,8 @@ pub struct SessionPaths {
     pub cut: BTreeSet<(usize, usize)>,
     /// Nodes whose sessions fail to answer an offer.
     pub broken: BTreeSet<usize>,
+    /// Nodes whose transport opens no session.
+    pub closed: BTreeSet<usize>,
 }
 
 impl fmt::Debug for SessionPaths {
@@ -43,7 +45,13 @@ impl fmt::Debug for SessionPaths {
 impl Default for SessionPaths {
     fn default() -> Self {
         let traffic = Duration::from_millis(100);
-        Self { traffic, sessions: BTreeMap::new(), cut: BTreeSet::new(), broken: BTreeSet::new() }
+        Self {
+            traffic,
+            sessions: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            broken: BTreeSet::new(),
+            closed: BTreeSet::new(),
+        }
     }
 }
 
@@ -61,7 +69,17 @@ struct Session {
 }
 
 impl SessionPaths {
-    pub(super) fn open(&mut self, now: Instant, node: usize, session: SessionId, remote: Option<usize>) {
+    /// Opens a session. Returns the failure of a node that opens none.
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        node: usize,
+        session: SessionId,
+        remote: Option<usize>,
+    ) -> Option<SessionInput> {
+        if self.closed.contains(&node) {
+            return Some(SessionInput::Failed(FailureReason::NoSession));
+        }
         let fresh = Session {
             remote,
             peer: None,
@@ -73,6 +91,7 @@ impl SessionPaths {
             held: Vec::new(),
         };
         assert!(self.sessions.insert((node, session), fresh).is_none(), "a session is opened once");
+        None
     }
 
     pub(super) fn close(&mut self, node: usize, session: SessionId) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use blink_api::{CallId, DeviceDirection, FailureReason, RejectReason, StreamId, TrackKey};
+use blink_api::{CallId, DeviceDirection, Endpoint, FailureReason, RejectReason, StreamId, TrackKey};
 use blink_engine::{
     CancelledReason, DeviceChangeReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason,
 };
@@ -36,6 +36,11 @@ impl fmt::Display for ExpectedEvent {
     }
 }
 
+/// Whether the device that an event names is the one of a participant, where both are known.
+fn names_device(event: &Event, own: Option<Endpoint>) -> bool {
+    event.endpoint().zip(own).is_none_or(|(named, own)| named == own)
+}
+
 /// Any event with this name ([`Event::name`]).
 pub fn any(name: &'static str) -> ExpectedEvent {
     expected_event(format!("any {name}"), move |event| event.name() == name)
@@ -48,11 +53,11 @@ pub fn any_of(name: &'static str, call: CallId) -> ExpectedEvent {
 
 /// An incoming call rings.
 pub fn incoming_call(call: CallId, from: &Participant) -> ExpectedEvent {
-    let who = from.did();
-    expected_event(
-        format!("IncomingCall {call} from {from}"),
-        move |event| matches!(event, Event::IncomingCall { call: of, from, .. } if *of == call && *from == who),
-    )
+    let (who, device) = (from.did(), from.endpoint());
+    expected_event(format!("IncomingCall {call} from {from}"), move |event| {
+        matches!(event, Event::IncomingCall { call: of, from, .. } if *of == call && *from == who)
+            && names_device(event, device)
+    })
 }
 
 /// A call stops ringing.
@@ -64,33 +69,38 @@ pub fn call_cancelled(call: CallId, reason: CancelledReason) -> ExpectedEvent {
 
 /// A call was missed.
 pub fn missed_call(call: CallId, from: &Participant) -> ExpectedEvent {
-    let who = from.did();
+    let (who, device) = (from.did(), from.endpoint());
     expected_event(format!("MissedCall {call} from {from}"), move |event| {
-        *event == Event::MissedCall { call, from: who }
+        matches!(event, Event::MissedCall { call: of, from, .. } if *of == call && *from == who)
+            && names_device(event, device)
     })
 }
 
 /// A device of an invited participant rings.
 pub fn ringing(call: CallId, who: &Participant) -> ExpectedEvent {
-    let participant = who.did();
-    expected_event(format!("ParticipantRinging({who}) of {call}"), move |event| {
-        *event == Event::ParticipantRinging { call, participant }
-    })
+    let person = who.did();
+    expected_event(
+        format!("ParticipantRinging({who}) of {call}"),
+        move |event| matches!(event, Event::ParticipantRinging { call: of, participant, .. } if *of == call && *participant == person),
+    )
 }
 
 /// An invited participant is in another call.
 pub fn busy(call: CallId, who: &Participant) -> ExpectedEvent {
-    let participant = who.did();
-    expected_event(format!("ParticipantBusy({who}) of {call}"), move |event| {
-        *event == Event::ParticipantBusy { call, participant }
-    })
+    let person = who.did();
+    expected_event(
+        format!("ParticipantBusy({who}) of {call}"),
+        move |event| matches!(event, Event::ParticipantBusy { call: of, participant, .. } if *of == call && *participant == person),
+    )
 }
 
 /// An invited participant rejected the call.
 pub fn rejected(call: CallId, who: &Participant) -> ExpectedEvent {
-    let participant = who.did();
+    let (participant, own) = (who.did(), who.endpoint());
     expected_event(format!("ParticipantRejected({who}) of {call}"), move |event| {
-        *event == Event::ParticipantRejected { call, participant, reason: RejectReason::Declined }
+        let device = event.endpoint().map(|endpoint| endpoint.device);
+        *event == Event::ParticipantRejected { call, participant, device, reason: RejectReason::Declined }
+            && names_device(event, own)
     })
 }
 
@@ -242,6 +252,16 @@ pub fn quality_recovered(call: CallId, who: &Participant) -> ExpectedEvent {
 /// This device joined the call.
 pub fn call_joined(call: CallId) -> ExpectedEvent {
     expected_event(format!("CallJoined {call}"), move |event| *event == Event::CallJoined { call })
+}
+
+/// This device holds the call.
+pub fn call_held(call: CallId) -> ExpectedEvent {
+    expected_event(format!("CallHeld {call}"), move |event| *event == Event::CallHeld { call })
+}
+
+/// This device is back in a call that it held.
+pub fn call_resumed(call: CallId) -> ExpectedEvent {
+    expected_event(format!("CallResumed {call}"), move |event| *event == Event::CallResumed { call })
 }
 
 /// This device is no longer in the call.

@@ -112,6 +112,10 @@ pub enum Command {
     Reject,
     /// Leave the call.
     Leave,
+    /// Hold the call.
+    Hold,
+    /// Return to a held call.
+    Resume,
     /// Mute or unmute the microphone.
     Mute,
     /// Deafen or undeafen.

@@ -66,6 +66,7 @@ mod media_host;
 mod message_network;
 mod participant;
 mod participant_devices;
+mod participant_hold;
 mod participant_inner;
 mod playback;
 mod profile;
@@ -91,10 +92,11 @@ pub use audio_checks::{all_hear_each_other, all_meet};
 pub use config::{Impaired, LabConfig, Requirements, Timing};
 pub use event_log::{EventLog, ObservedEvent};
 pub use expected_event::{
-    ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_failed, call_joined, call_replaced_by,
-    device_changed, device_lost, incoming_call, joined, left, media_started, message_received, missed_call,
-    no_microphone, quality_degraded, quality_recovered, reconnected, reconnecting, rejected, ringing, speaking_started,
-    speaking_stopped, state_of, stream_ended, stream_offered, unanswered, unreachable, video_started,
+    ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_failed, call_held, call_joined,
+    call_replaced_by, call_resumed, device_changed, device_lost, incoming_call, joined, left, media_started,
+    message_received, missed_call, no_microphone, quality_degraded, quality_recovered, reconnected, reconnecting,
+    rejected, ringing, speaking_started, speaking_stopped, state_of, stream_ended, stream_offered, unanswered,
+    unreachable, video_started,
 };
 pub use failure::{Failure, FailureKind, Result};
 pub use fault::{Command, EventMutation, Fault};

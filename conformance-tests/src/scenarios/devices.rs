@@ -23,7 +23,7 @@ pub(super) const ALL: &[Scenario] = &[Scenario {
     ..Scenario::DEFAULT
 }];
 
-const MUTED: ParticipantState = ParticipantState { muted: true, deafened: false, recording: false };
+const MUTED: ParticipantState = ParticipantState { muted: true, deafened: false, recording: false, held: false };
 const UNMUTED: ParticipantState = ParticipantState { muted: false, ..MUTED };
 
 async fn device_lost_and_found(lab: &mut Lab) -> Result {

@@ -25,6 +25,7 @@ mod app_messages;
 mod concurrent_calls;
 mod devices;
 mod groups;
+mod held_calls;
 mod joining;
 mod leaks;
 mod outages;
@@ -86,6 +87,7 @@ pub fn all() -> Vec<Scenario> {
         security::ALL,
         recordings::ALL,
         app_messages::ALL,
+        held_calls::ALL,
         leaks::ALL,
     ];
     let mut all = groups.concat();

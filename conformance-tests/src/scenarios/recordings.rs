@@ -11,7 +11,7 @@ use crate::lab::{
     incoming_call, joined, state_of,
 };
 
-const NONE: ParticipantState = ParticipantState { muted: false, deafened: false, recording: false };
+const NONE: ParticipantState = ParticipantState { muted: false, deafened: false, recording: false, held: false };
 const RECORDING: ParticipantState = ParticipantState { recording: true, ..NONE };
 /// Samples per second of recorded tracks.
 const RATE: f64 = 48_000.0;

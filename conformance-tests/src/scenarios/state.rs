@@ -11,7 +11,7 @@ use crate::lab::{
     call_joined, incoming_call, joined, left, media_started, ringing, state_of,
 };
 
-const NONE: ParticipantState = ParticipantState { muted: false, deafened: false, recording: false };
+const NONE: ParticipantState = ParticipantState { muted: false, deafened: false, recording: false, held: false };
 const MUTED: ParticipantState = ParticipantState { muted: true, ..NONE };
 const DEAFENED: ParticipantState = ParticipantState { deafened: true, ..NONE };
 

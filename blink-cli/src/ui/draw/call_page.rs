@@ -5,12 +5,14 @@ use std::time::Duration;
 use blink_api::{AudioLevel, Endpoint};
 use blink_engine::{CallState, ParticipantState, ParticipantStatus};
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
+use ratatui::widgets::Paragraph;
 
 use super::super::state::{CallView, PathView, PersonView, State};
 use super::super::theme::{Theme, meter};
-use super::{Moment, Row, draw_list, padded};
+use super::home_page::held_words;
+use super::{Moment, Row, draw_list, padded, row};
 
 /// Columns of a meter without its brackets.
 const METER: usize = 10;
@@ -18,6 +20,12 @@ const METER: usize = 10;
 /// Draws the participants.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme, at: Moment) {
     let Some(call) = &state.call else { return };
+    let held = held_words(state);
+    let [area, below] =
+        Layout::vertical([Constraint::Min(3), Constraint::Length(u16::from(held.is_some()))]).areas(area);
+    if let Some(text) = held {
+        frame.render_widget(Paragraph::new(row(&text, below.width)).style(theme.warning()), below);
+    }
     let name = usize::from(area.width).saturating_sub(64).clamp(8, 40);
     let mut rows = vec![own_row(state, name)];
     rows.extend(call.people.iter().map(|person| person_row(person, state, theme, name)));
@@ -41,7 +49,8 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn own_row(state: &State, name: usize) -> Row {
-    let own = ParticipantState { muted: state.muted, deafened: state.deafened, recording: state.recording };
+    let own =
+        ParticipantState { muted: state.muted, deafened: state.deafened, recording: state.recording, held: false };
     let level = state.levels.get(&state.own.endpoint).copied();
     let mut words = flags(own);
     if level.is_some_and(AudioLevel::is_voice) {
@@ -82,7 +91,8 @@ fn person_row(person: &PersonView, state: &State, theme: Theme, name: usize) -> 
 }
 
 fn flags(state: ParticipantState) -> Vec<&'static str> {
-    let flags = [(state.muted, "muted"), (state.deafened, "deafened"), (state.recording, "recording")];
+    let flags =
+        [(state.muted, "muted"), (state.deafened, "deafened"), (state.recording, "recording"), (state.held, "on hold")];
     flags.iter().filter(|(is, _)| *is).map(|(_, flag)| *flag).collect()
 }
 

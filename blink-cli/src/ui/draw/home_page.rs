@@ -11,8 +11,12 @@ use super::{Moment, Row, draw_list, padded, row};
 
 /// Draws contacts and past calls, side by side where there is room.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme, at: Moment) {
-    let open = u16::from(!state.open.is_empty());
-    let [area, below] = Layout::vertical([Constraint::Min(3), Constraint::Length(open)]).areas(area);
+    let (held, open) = (u16::from(!state.held.is_empty()), u16::from(!state.open.is_empty()));
+    let [area, above, below] =
+        Layout::vertical([Constraint::Min(3), Constraint::Length(held), Constraint::Length(open)]).areas(area);
+    if let Some(text) = held_words(state) {
+        frame.render_widget(Paragraph::new(row(&text, above.width)).style(theme.warning()), above);
+    }
     if let Some(call) = state.open.first() {
         let present = call.people.iter().filter(|person| person.status == ParticipantStatus::Joined);
         let present: Vec<_> = present.map(|person| state.names.of(&person.did)).collect();
@@ -31,6 +35,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Them
         state.history.iter().map(|entry| past_call(entry, state, theme, (right.width, at.unix_ms))).collect()
     };
     draw_list(frame, right, "Calls", (rows, selected), theme);
+}
+
+/// The call that `k` returns to, if any is on hold.
+pub(super) fn held_words(state: &State) -> Option<String> {
+    let held = state.held.first()?;
+    let names: Vec<_> = held.people.iter().map(|person| state.names.of(&person.did)).collect();
+    let more = state.held.len() - 1;
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    Some(format!("on hold{more}: k returns to the call with {}", names.join(", ")))
 }
 
 fn contacts(state: &State, theme: Theme, width: u16) -> Vec<Row> {

@@ -28,6 +28,7 @@ const HELP: &[&str] = &[
     "  + -        volume of the selected participant        t  send a message",
     "  v          safety words of the selected participant, to compare by voice",
     "  a          add a person        o  offer a stream        w  streams",
+    "  k          hold the call, or return to the one on hold; accept one that rings",
 ];
 
 /// Draws a page.

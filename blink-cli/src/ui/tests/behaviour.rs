@@ -281,7 +281,7 @@ fn events_are_told_and_the_end_of_a_call_clears_its_state() {
     assert_eq!(state.notices.back().unwrap(), "the call ended: the remote side left");
     state.take(Vec::new(), now, NOT_RINGING);
     assert!(state.call.is_none() && state.levels.is_empty() && state.quality.is_empty() && state.paths.is_empty());
-    let missed = Event::MissedCall { call: call_id(3), from: did(1) };
+    let missed = Event::MissedCall { call: call_id(3), from: did(1), device: None };
     assert_eq!(state.on_event(&missed), [Action::ReadHistory]);
     assert_eq!((state.missed, state.title().as_str()), (2, "Blink: 2 missed"));
 }
@@ -307,4 +307,39 @@ fn contacts_are_added_and_removed_after_a_question() {
     assert_eq!(*state.notices.back().unwrap(), format!("safety words with Carol: {words}"));
     type_text(&mut state, "yes", now);
     assert_eq!(press(&mut state, KeyCode::Enter, now), [Action::Verify("Carol".to_owned())]);
+}
+
+#[test]
+fn a_key_holds_the_call_swaps_two_and_accepts_a_third() {
+    let now = Instant::now();
+    let mut state = in_call(now);
+    let first = state.call.clone().unwrap();
+    for page in [Page::Main, Page::Devices] {
+        state.page = page;
+        assert_eq!(press(&mut state, KeyCode::Char('k'), now), [Action::Hold]);
+    }
+    // A call rings: `k` keeps the current one.
+    state.take(vec![first.clone(), ringing(1, 1)], now, NOT_RINGING);
+    state.renew_alert(now);
+    assert_eq!(press(&mut state, KeyCode::Char('k'), now), [Action::HoldAndAnswer(call_id(1))]);
+    let held = super::CallView { state: CallState::Held, since: None, ..first.clone() };
+    let second = view(1, CallState::Active, vec![person(1, ParticipantStatus::Connected)]);
+    let later = now + Duration::from_secs(60);
+    state.take(vec![second, held.clone()], later, NOT_RINGING);
+    state.renew_alert(later);
+    assert_eq!(state.call.as_ref().map(|call| (call.call, call.since)), Some((call_id(1), Some(later))));
+    assert_eq!(press(&mut state, KeyCode::Char('k'), later), [Action::Resume(first.call)]);
+    // The held one ends, and mutes nothing of the other.
+    state.muted = true;
+    let event = Event::CallEnded { call: first.call, reason: EndReason::RemoteLeft, failure: None };
+    assert_eq!(state.on_event(&event), [Action::ReadHistory]);
+    // Both on hold: `k` returns to the first one, whose time goes on.
+    let other = view(1, CallState::Held, vec![person(1, ParticipantStatus::Connected)]);
+    state.take(vec![other, held], later, NOT_RINGING);
+    assert_eq!(press(&mut state, KeyCode::Char('k'), later), [Action::Resume(first.call)]);
+    assert_eq!(state.title(), "Blink: a call is on hold");
+    state.take(vec![first.clone()], later, NOT_RINGING);
+    assert_eq!(state.call.as_ref().unwrap().since, first.since);
+    state.take(Vec::new(), later, NOT_RINGING);
+    assert!(press(&mut state, KeyCode::Char('k'), later).is_empty(), "no call");
 }

@@ -43,8 +43,22 @@ impl Driver {
             }
             Command::Add { did, reply } => drop(reply.send(self.machine.add(now, did))),
             Command::Remove { did, reply } => drop(reply.send(self.machine.remove(now, did))),
-            Command::Leave { reply } => {
-                let result = self.machine.leave(now);
+            Command::Leave { call, reply } => {
+                let result = match call {
+                    Some(call) => self.machine.leave_call(now, call),
+                    None => self.machine.leave(now),
+                };
+                self.carry_out().await;
+                reply.send(result).ok();
+            }
+            Command::Hold { reply } => {
+                let result = self.machine.hold(now);
+                self.carry_out().await;
+                let call = result.map(|id| self.handle_of(id));
+                reply.send(call).ok();
+            }
+            Command::Resume { call, reply } => {
+                let result = self.machine.resume(now, call);
                 self.carry_out().await;
                 reply.send(result).ok();
             }
@@ -179,11 +193,13 @@ impl Driver {
 
     /// Collects the statistics of sessions and media in the background: the driver does not wait.
     fn collect_statistics(&self, reply: oneshot::Sender<Vec<ParticipantStatistics>>) {
-        let media = self.media.handle();
+        let Some(call) = self.active else { return drop(reply.send(Vec::new())) };
+        let media = self.media.of_call(call);
         let request = |(id, session): (&SessionId, &SessionHandle)| {
             (*id, session.remote, self.machine.clock_of(&session.remote), session.stats())
         };
-        let requested: Vec<_> = self.sessions.iter().map(request).collect();
+        let of_call = self.sessions.iter().filter(|(_, session)| session.call == call);
+        let requested: Vec<_> = of_call.map(request).collect();
         tokio::spawn(async move {
             let mut all = Vec::new();
             for (id, participant, clock, stats) in requested {

@@ -1,6 +1,6 @@
 //! Events of the media, as inputs of the machine and events for the user.
 
-use blink_api::{TrackKind, TrackSource};
+use blink_api::{CallId, TrackKind, TrackSource};
 
 use super::{Driver, now};
 use blink_media::{MediaCommand, MediaEvent, SyncRound};
@@ -9,14 +9,25 @@ use blink_proto::call::{ClockRound, Event, Input, SessionId};
 impl Driver {
     /// A Pong came: the call's clock learns of the newest round of the time sync.
     pub(super) async fn pass_on_clock_round(&mut self, session: SessionId) {
-        let Some(endpoint) = self.sessions.get(&session).map(|handle| handle.remote) else { return };
+        let handle = self.sessions.get(&session).filter(|handle| self.active == Some(handle.call));
+        let Some(endpoint) = handle.map(|handle| handle.remote) else { return };
         let Some(round) = self.machine.clock_rounds(&endpoint).last() else { return };
         let ClockRound { sent_us, received_us, answered_us } = round;
         let round = SyncRound { sent_us, received_us, answered_us };
         self.media.send_command(MediaCommand::ClockSynced(endpoint, round)).await;
     }
 
-    /// An event of the call that goes on.
+    /// An event of a call that is held: its quality is known when it resumes.
+    pub(super) fn handle_held_media(&mut self, call: CallId, event: MediaEvent) {
+        let (endpoint, degraded) = match event {
+            MediaEvent::QualityDegraded(endpoint, reason) => (endpoint, Some(reason)),
+            MediaEvent::QualityRecovered(endpoint) => (endpoint, None),
+            _ => return,
+        };
+        self.machine.handle(now(&self.parts), Input::Quality { call, endpoint, degraded });
+    }
+
+    /// An event of the current call.
     pub(super) async fn handle_media_event(&mut self, event: MediaEvent) {
         let Some(call) = self.active else { return };
         let now = now(&self.parts);
@@ -27,10 +38,10 @@ impl Driver {
             }
             MediaEvent::Speaking(..) => {}
             MediaEvent::QualityDegraded(endpoint, reason) => {
-                self.machine.handle(now, Input::Quality { endpoint, degraded: Some(reason) });
+                self.machine.handle(now, Input::Quality { call, endpoint, degraded: Some(reason) });
             }
             MediaEvent::QualityRecovered(endpoint) => {
-                self.machine.handle(now, Input::Quality { endpoint, degraded: None });
+                self.machine.handle(now, Input::Quality { call, endpoint, degraded: None });
             }
             MediaEvent::SpeakingWhileMuted => self.emit(Event::SpeakingWhileMuted { call }),
             MediaEvent::MicrophoneUnusable(error) => self.emit(Event::NoMicrophone { call, error: error.to_string() }),

@@ -120,6 +120,14 @@ impl Driver {
         Some(source)
     }
 
+    /// Ends all offered streams, and what was requested.
+    pub(in crate::driver) async fn end_all_streams(&mut self) {
+        for stream in self.streams.offered() {
+            self.end_stream(stream).await;
+        }
+        self.streams.clear();
+    }
+
     pub(super) async fn revoke_stream(&mut self, stream: StreamId) -> Result<()> {
         self.machine.revoke_stream(now(&self.parts), stream)?;
         self.end_stream(stream).await;

@@ -9,7 +9,7 @@ use blink_media::CallAudio;
 use blink_media_g711::{G711Codec, Law};
 use bytes::Bytes;
 
-use super::super::media_worker::MediaWorkerCommand;
+use super::super::media_worker_command::MediaWorkerCommand;
 use super::*;
 
 /// A transport whose session does nothing, and whose packets and events come from the test.
@@ -136,12 +136,16 @@ impl Counted {
         let (report_sender, reports) = mpsc::channel(1_024);
         let audio = CallAudio::new(vec![Arc::new(G711Codec::new(Law::Mu))], AudioSettings::default()).unwrap();
         let id = SessionId(1);
-        let task = Task {
+        let end = SessionEnd {
             id,
+            call: CallId::from_bytes([3; 16]),
             remote: Endpoint { did: Did::from_public_key([1; 32]), device: DeviceId::from_random([2; 16]) },
             is_offerer: false,
-            transport: transport.clone(),
             ice: IceConfig::default(),
+        };
+        let task = Task {
+            end,
+            transport: transport.clone(),
             clock: Arc::new(PausedClock),
             media: MediaHandle::to(media_commands, packet_sender, audio),
             own_commands: commands.downgrade(),

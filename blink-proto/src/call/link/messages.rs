@@ -21,7 +21,7 @@ impl Link {
         timers: &CallTimers,
         actions: &mut Vec<LinkAction>,
     ) {
-        if message.failed && message.generation == self.generation {
+        if message.failed && self.is_of_generation(message.generation) {
             let failure = Cause::failure(message.cause);
             self.failed.get_or_insert(failure.into());
             if !matches!(self.state, LinkState::Failed(_)) {
@@ -40,6 +40,19 @@ impl Link {
         if self.all_acknowledged() && self.failed.is_none() && self.send.due().is_none_or(|due| due > now) {
             self.send.stop();
         }
+    }
+
+    /// Whether a report of a failure concerns the present generation. One that the offerer has
+    /// begun since becomes the present one: a session that was never opened has no description that
+    /// could arrive before its failure.
+    fn is_of_generation(&mut self, generation: u32) -> bool {
+        if !self.is_offerer && generation > self.generation {
+            self.generation = generation;
+            self.sdp = None;
+            self.candidates.clear();
+            self.forget_acknowledgements();
+        }
+        generation == self.generation
     }
 
     fn handle_acknowledgements(&mut self, message: &wire::Link) {

@@ -99,6 +99,57 @@ fn a_path_is_up_once_the_end_that_was_described_is_connected() {
     assert!(!link.is_verified());
 }
 
+/// A message that reports a generation as failed.
+fn failed(generation: u32) -> crate::wire::Link {
+    let failure = PathFailure::local(FailureReason::NoSession, TransportState::default());
+    crate::wire::Link {
+        link: [1; 16].into(),
+        renegotiation_requests: 0,
+        generation,
+        role: crate::wire::LinkRole::Offer,
+        sdp: None,
+        first_candidate: 0,
+        candidates: Vec::new(),
+        ack_generation: 0,
+        ack_candidates: 0,
+        failed: true,
+        cause: Some(failure.into()),
+    }
+}
+
+#[test]
+fn a_session_that_was_never_offered_fails_at_the_answerer_only() {
+    let (now, timers) = (Instant::now(), CallTimers::default());
+    let told = LinkAction::Failed(PathFailure::remote(FailureReason::NoSession, TransportState::default()));
+    let hears = |link: &mut Link, generation| {
+        let mut actions = Vec::new();
+        link.handle_message(&failed(generation), SessionId(2), now, &timers, &mut actions);
+        actions
+    };
+    let mut answerer = Link::new([1; 16], false, SessionId(1), now, &timers);
+    assert_eq!(hears(&mut answerer, 1), [told], "its first session failed");
+    assert_eq!(hears(&mut answerer, 2), [], "the next one failed too");
+    // A description that was sent before the failure arrives after it.
+    let sdp = Some("a=fingerprint:sha-256 AA".to_owned());
+    let late = crate::wire::Link { failed: false, cause: None, sdp, ..failed(2) };
+    let mut actions = Vec::new();
+    answerer.handle_message(&late, SessionId(2), now, &timers, &mut actions);
+    assert_eq!((actions, answerer.state()), (Vec::new(), LinkState::Failed(now)));
+    let again = crate::wire::Link { generation: 3, ..late };
+    let mut actions = Vec::new();
+    answerer.handle_message(&again, SessionId(2), now, &timers, &mut actions);
+    assert_eq!(actions.first(), Some(&LinkAction::Open(SessionId(2))));
+    assert_eq!(hears(&mut answerer, 2), [], "of an earlier generation");
+    assert_eq!(answerer.state(), LinkState::Connecting(now));
+
+    let mut offerer = Link::new([1; 16], true, SessionId(1), now, &timers);
+    offerer.start(&mut Vec::new());
+    for generation in [0, 2, u32::MAX] {
+        assert_eq!(hears(&mut offerer, generation), [], "only the offerer begins generations");
+    }
+    assert_eq!(offerer.state(), LinkState::Connecting(now));
+}
+
 /// An end that never says which link it means, or says another one, does not stay.
 #[test]
 fn a_path_without_the_hello_of_this_link_fails() {

@@ -314,3 +314,24 @@ fn invitations_reach_three_steps_from_the_root_and_no_further() {
     assert_eq!(refused.kind(), ErrorKind::State);
     assert_eq!(roster.valid().len(), 5);
 }
+
+/// A member whose inviter also signed another invitation for the same slot: those who hold that one
+/// refuse it, and can tell it why.
+#[test]
+fn of_two_invitations_for_one_slot_the_held_one_is_known_to_both_invited() {
+    let start = roster(&[1, 2]);
+    let (one, other) = (add(&start, 1, 3, 0), add(&start, 1, 4, 0));
+    let mut roster = start;
+    merge_all(&mut roster, &[one.clone(), other.clone()]);
+    let in_it = |n: u8| roster.is_valid(&person(n).did());
+    assert_ne!(in_it(3), in_it(4));
+    let (held, (refused, invitation)) = if in_it(3) { (one, (4, other)) } else { (other, (3, one)) };
+    let refused = person(refused).did();
+    let told = |did: &Did, entries: &[Signed]| roster.rival_of_invitation(did, entries).cloned();
+    assert_eq!(told(&refused, std::slice::from_ref(&invitation)), Some(held.clone()));
+    // Those who were never invited, and those who are, learn nothing.
+    assert_eq!(told(&person(5).did(), &[invitation.clone(), held.clone()]), None);
+    assert_eq!(told(&refused, std::slice::from_ref(&held)), None);
+    let valid = if in_it(3) { person(3).did() } else { person(4).did() };
+    assert_eq!(told(&valid, &[held, invitation]), None);
+}
