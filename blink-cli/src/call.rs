@@ -309,9 +309,14 @@ impl Caller<'_> {
 
     /// Leaves the call; the resulting event ends the command.
     async fn leave(&self) -> Result<(), Failure> {
-        match self.blink.leave_call().await {
+        let left = match &self.progress.call {
+            // By its id: it may be on hold.
+            Some(call) => self.blink.leave_held_call(call).await,
+            None => self.blink.leave_call().await,
+        };
+        match left {
             // The call has already ended; its event follows.
-            Err(error) if error.kind() == ErrorKind::State => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::State | ErrorKind::NotFound) => Ok(()),
             result => Ok(result?),
         }
     }

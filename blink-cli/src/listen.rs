@@ -2,6 +2,7 @@
 
 mod alerts;
 mod lines;
+mod ringing;
 mod start;
 
 use std::collections::VecDeque;
@@ -288,6 +289,7 @@ impl Listener<'_> {
                 let error = self.blink.leave_call().await.err();
                 self.report(error.filter(|error| error.kind() != ErrorKind::State));
             }
+            Event::ParticipantLeft { call, .. } if self.is_current(call) => self.tell_alone(call).await,
             Event::CallEnded { call, .. } if self.is_current(call) => {
                 self.last = self.current.take();
                 self.caller = None;
@@ -315,6 +317,16 @@ impl Listener<'_> {
         self.current.as_ref().is_some_and(|current| current.is(call))
     }
 
+    /// Tells that all others have left a group, which goes on.
+    async fn tell_alone(&self, call: CallId) {
+        let current = self.blink.current_call().await.ok().flatten();
+        // A call of two has ended.
+        let current = current.filter(|current| current.group && current.call == call);
+        if current.is_some_and(|call| call.participants.iter().all(|person| !person.status.is_present())) {
+            self.output.event("            you are alone in the call, and the others may come back: `leave` leaves it");
+        }
+    }
+
     /// Synchronizes with a snapshot after missed events.
     async fn handle_snapshot(&mut self, snapshot: &Snapshot) {
         let in_state = |state: fn(CallState) -> bool| snapshot.calls.iter().filter(move |call| state(call.state));
@@ -328,33 +340,6 @@ impl Listener<'_> {
         }
         if self.answers {
             self.handle_ringing().await;
-        }
-    }
-
-    /// Answers, or prompts. A call that rings during another one waits for its end if it cannot be
-    /// answered by hand.
-    async fn handle_ringing(&mut self) {
-        if self.answers {
-            while self.current.is_none()
-                && let Some(first) = self.ringing.pop_front()
-            {
-                self.enter(first.call).await;
-            }
-        } else if self.keyboard.is_open() {
-            self.prompt();
-        } else if !self.ringing.is_empty() {
-            self.output.event(
-                "            standard input is closed: the call rings until the caller cancels; use --answer to answer",
-            );
-        }
-    }
-
-    /// Names the oldest ringing call; from now on `y` and `n` apply to it.
-    fn prompt(&mut self) {
-        if let Some(first) = self.ringing.front() {
-            self.named = Some(first.call);
-            let name = self.names.of(&first.from);
-            self.output.event(&format!("            {name} calls: type y to answer, n to reject"));
         }
     }
 
@@ -375,14 +360,6 @@ impl Listener<'_> {
     /// File of the next call's audio.
     fn next_recording(&self) -> Option<PathBuf> {
         self.out.as_ref().map(|directory| numbered(&directory.join(HEARD)))
-    }
-
-    /// Rejects all ringing calls, so that their callers do not wait for an answer.
-    async fn refuse(&self) {
-        for ringing in &self.ringing {
-            // The call has ended meanwhile, or the engine has stopped.
-            self.blink.reject_call(ringing.call).await.ok();
-        }
     }
 
     fn report(&self, error: Option<blink_api::Error>) {

@@ -90,6 +90,7 @@ impl State {
         let is_current =
             |call: &CallView| matches!(call.state, CallState::Calling | CallState::Joining | CallState::Active);
         let previous = self.call.take();
+        let was_alone = previous.as_ref().is_none_or(CallView::is_alone);
         let since = self.take_held(&calls, previous.as_ref());
         self.call = calls.into_iter().find(is_current);
         match &mut self.call {
@@ -101,8 +102,13 @@ impl State {
                 let is_connected = call.people.iter().any(|person| person.status == ParticipantStatus::Connected);
                 call.since = since.or(is_connected.then_some(now));
                 self.selected.person = self.selected.person.min(call.people.len().saturating_sub(1));
+                let is_same = previous.as_ref().is_some_and(|previous| previous.call == call.call);
+                let is_left_alone = is_same && !was_alone && call.state == CallState::Active && call.is_alone();
                 if previous.is_none() {
                     self.page = Page::Main;
+                }
+                if is_left_alone {
+                    self.notice("you are alone in the call, and the others may come back: h leaves it");
                 }
             }
             None => {

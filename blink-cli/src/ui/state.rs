@@ -110,6 +110,13 @@ pub(super) struct CallView {
     pub(super) since: Option<Instant>,
 }
 
+impl CallView {
+    /// Whether no one else is in the call.
+    pub(super) fn is_alone(&self) -> bool {
+        self.people.iter().all(|person| !person.status.is_present())
+    }
+}
+
 /// A person in a call.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PersonView {

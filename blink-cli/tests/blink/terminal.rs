@@ -190,3 +190,30 @@ fn sources(directory: &Path, look: &mut impl FnMut(&Path, &str)) {
         }
     }
 }
+
+#[test]
+fn whoever_is_left_alone_in_a_group_is_told_and_stays_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bob = Program::start(directory.path(), &[&["listen"], &ALONE[..]].concat());
+    let line = bob.line("its address", |line| line.contains("@/ip4/127.0.0.1/"));
+    let bobs = line.split_whitespace().find(|word| word.contains("@/ip4/127.0.0.1/")).unwrap().to_owned();
+    let (mut carol, carols) = listen(directory.path(), &["--answer"]);
+    let mut alice = call(directory.path(), &[&bobs, &carols]);
+    bob.line("the prompt", |line| line.contains("type y to answer"));
+    bob.type_line("y");
+    for _ in 0..2 {
+        bob.line("a connection", |line| line.contains("connected to"));
+        alice.event("participant_joined");
+    }
+    alice.type_line("leave");
+    assert_eq!(alice.end().status, 0);
+    // An automatic answerer follows the caller.
+    carol.event("call_ended");
+    bob.line("that it is alone", |line| line.contains("you are alone in the call"));
+    bob.type_line("leave");
+    bob.line("the end", |line| line.contains("the call ended"));
+    for person in [bob, carol] {
+        person.interrupt();
+        assert_eq!(person.end().status, 130);
+    }
+}

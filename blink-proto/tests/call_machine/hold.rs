@@ -260,3 +260,26 @@ fn a_held_group_goes_on_and_new_members_connect() {
     simulation.advance(SECOND);
     assert!(!state_of(&simulation, C, call, B).held);
 }
+
+#[test]
+fn what_a_device_offers_in_one_call_is_announced_in_no_other() {
+    let mut simulation = Simulation::new(3, 61);
+    let (first, second) = two_calls(&mut simulation);
+    let id = StreamId::from_bytes([7; 16]);
+    let info = StreamInfo { stream: id, kind: TrackKind::Video, codec: "VP8".into(), name: "desk".into() };
+    simulation.act(B, |machine, now| machine.offer_stream(now, info.clone())).unwrap();
+    simulation.act(B, |machine, now| machine.set_recording(now, true)).unwrap();
+    // A change that is announced in both.
+    simulation.act(B, |machine, now| machine.set_muted(now, true));
+    simulation.advance(10 * SECOND);
+    let bob = simulation.did(B);
+    let known = |simulation: &Simulation, at: usize, call: CallId| {
+        let participants = call_at(simulation, at, call).participants;
+        let participant = participants.into_iter().find(|participant| participant.did == bob).unwrap();
+        (participant.streams, participant.state)
+    };
+    let muted = ParticipantState { muted: true, ..ParticipantState::default() };
+    assert_eq!(known(&simulation, A, first), (Vec::new(), ParticipantState { held: true, ..muted }));
+    assert_eq!(known(&simulation, C, second), (vec![info], ParticipantState { recording: true, ..muted }));
+    assert_eq!(simulation.count(A, |event| matches!(event, Event::StreamOffered { .. })), 0);
+}

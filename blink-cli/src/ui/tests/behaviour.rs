@@ -343,3 +343,17 @@ fn a_key_holds_the_call_swaps_two_and_accepts_a_third() {
     state.take(Vec::new(), later, NOT_RINGING);
     assert!(press(&mut state, KeyCode::Char('k'), later).is_empty(), "no call");
 }
+
+#[test]
+fn who_is_left_alone_in_a_group_is_told_once() {
+    let now = Instant::now();
+    let mut state = in_call(now);
+    let mut call = state.call.clone().unwrap();
+    call.people.iter_mut().for_each(|person| person.status = ParticipantStatus::Left);
+    for _ in 0..2 {
+        state.take(vec![call.clone()], now, NOT_RINGING);
+    }
+    let told = |text: &&String| text.contains("alone in the call");
+    assert_eq!(state.notices.iter().filter(told).count(), 1, "{:?}", state.notices);
+    assert!(state.call.is_some());
+}
