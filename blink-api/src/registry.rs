@@ -269,8 +269,11 @@ impl Registry {
         K::table(self).get(name).copied().ok_or_else(|| {
             let names: Vec<_> = K::table(self).keys().copied().collect();
             let nearest = did_you_mean(name, names.iter().copied());
-            let there = names.join(", ");
-            Error::new(ErrorKind::NotFound, format!("there is no {} `{name}`; there is: {there}{nearest}", K::KIND))
+            let there = match &names[..] {
+                [] => "the program has none: name a crate that has one, such as `use blink_… as _;`".to_owned(),
+                names => format!("there is: {}", names.join(", ")),
+            };
+            Error::new(ErrorKind::NotFound, format!("there is no {} `{name}`; {there}{nearest}", K::KIND))
         })
     }
 

@@ -92,6 +92,7 @@ impl Blink {
     }
 
     /// Connects the signaling backend to a node, and reconnects whenever the connection is lost.
+    /// The address may stand behind a DID, as `DID@ADDRESS`.
     ///
     /// # Errors
     /// As [`Signaling::connect`].
@@ -99,6 +100,10 @@ impl Blink {
     /// # Cancellation
     /// Where the future is dropped, the backend goes on connecting.
     pub async fn connect(&self, address: &str) -> Result<()> {
+        let address = match address.split_once('@') {
+            Some((did, address)) if did.parse::<Did>().is_ok() => address,
+            _ => address,
+        };
         self.signaling.connect(address).await
     }
 

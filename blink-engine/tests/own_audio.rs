@@ -246,3 +246,42 @@ async fn samples_wait_for_the_next_call() {
     let heard = samples(&take(&mut frames, 100).await);
     assert!(share_at(&heard[20_000..], 700.0) > 0.98);
 }
+
+/// A source that one call at a time can read is free for the next one.
+#[tokio::test(start_paused = true)]
+async fn own_samples_go_on_in_each_call_that_is_held_and_resumed() {
+    let network = TestNetwork::new();
+    let microphone = Microphone::samples(48_000, 1).unwrap();
+    let mut alice = network.person_built(1, "silence", &[], |engine| engine.microphone(&microphone)).await;
+    let mut bob = network.person(2, "silence").await;
+    let mut carol = network.person(3, "silence").await;
+    let mut events = alice.blink.events();
+    call(&mut bob, &mut [&mut alice]).await;
+    let first = alice.blink.current_call().await.unwrap().unwrap().call;
+    let second = carol.blink.offer_call(&[alice.blink.did()], CallConfig::default()).await.unwrap().id();
+    let rings = |event: &Event| matches!(event, Event::IncomingCall { call, .. } if *call == second);
+    alice.until("ringing", rings).await;
+    alice.blink.hold_call().await.unwrap();
+    alice.blink.answer_call(second).await.unwrap();
+    carol.until("joined", |event| matches!(event, Event::ParticipantJoined { .. })).await;
+    let spoken = tone(48_000, 700.0, 30.0);
+    let push = tokio::spawn(async move { microphone.push(&spoken).await.map(|()| microphone) });
+    let track = TrackKey::microphone(alice.blink.endpoint());
+    for (call, person) in [(first, &bob), (second, &carol), (first, &bob)] {
+        alice.blink.resume_call(call).await.unwrap();
+        let mut frames = person.blink.audio_frames(track).await.unwrap();
+        // The delay of the path and of the jitter buffer, and then the tone.
+        let heard = take(&mut frames, 150).await;
+        assert!(share_at(&samples(&heard[50..150]), 700.0) > 0.9);
+    }
+    push.abort();
+    for person in [&alice, &bob, &carol] {
+        person.blink.shutdown().await;
+    }
+    while let Some(item) = events.next().await {
+        let blink_engine::EventItem::Event(event) = item else { panic!("{item:?}") };
+        let disturbed =
+            matches!(event, Event::NoMicrophone { .. } | Event::DeviceChanged { .. } | Event::DeviceLost { .. });
+        assert!(!disturbed, "{event:?}");
+    }
+}

@@ -265,6 +265,15 @@ impl CallMedia {
         })
     }
 
+    /// Ends changes of devices that are under way, without fading. Returns the devices that are no
+    /// longer in use, to be closed where that may block.
+    #[must_use = "the devices stay open until they are closed"]
+    pub fn finish_switches(&mut self) -> Vec<RetiredDevice> {
+        let sinks = self.speaker.finish_switch().into_iter().map(RetiredDevice::Sink);
+        let sources = self.microphone.finish_switch().into_iter().map(RetiredDevice::Source);
+        sinks.chain(sources).collect()
+    }
+
     /// Ends the media. Returns all its devices, to be closed where that may block.
     #[must_use = "the devices stay open until they are closed"]
     pub fn finish(self) -> Vec<RetiredDevice> {

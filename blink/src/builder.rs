@@ -167,7 +167,7 @@ fn defaults(registry: &Registry) -> ConfigurationBuilder {
     builder
         .default_value("codec", present::<dyn AudioCodec>(registry))
         .default_value("media_host", present::<dyn MediaHost>(registry))
-        .default_value("recorder", present::<dyn Recorder>(registry))
+        .default_value("recorder", present::<dyn Recorder>(registry).into_iter().take(1).collect::<Vec<_>>())
 }
 
 /// The backends of this project that the program has of a kind; those of others where there is none

@@ -65,9 +65,17 @@ impl Layer {
                 let names: Vec<_> = known.keys().map(String::as_str).collect();
                 let nearest = did_you_mean(name, names.iter().copied());
                 let known = names.join(", ");
-                return Err(Error::new(ErrorKind::Invalid, format!("unknown key; known here: {known}{nearest}"))
-                    .with("key", key)
-                    .with("set in", &self.metadata.name));
+                // In the environment, `_` is part of a name.
+                let levels = match self.metadata.name.contains("environment") {
+                    true => "; two underscores separate levels: BLINK_CALL__RING_TIME is call.ring_time",
+                    false => "",
+                };
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("unknown key; known here: {known}{nearest}{levels}"),
+                )
+                .with("key", key)
+                .with("set in", &self.metadata.name));
             };
             if let Value::Dict(_, values) = value {
                 self.check_level(values, inner, &key)?;

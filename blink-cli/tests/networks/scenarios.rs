@@ -230,6 +230,8 @@ impl Case {
                 return true;
             }
             if Instant::now() >= deadline {
+                caller.type_line("status");
+                eprintln!("{self:?}: the path is {}", caller.event("status")["session"]);
                 return false;
             }
             std::thread::sleep(Duration::from_millis(200));

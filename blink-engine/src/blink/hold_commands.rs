@@ -15,6 +15,17 @@ impl Blink {
     /// Its microphone and speaker close. Its recording is completed; streams that this device
     /// offered or requested, and [`audio_frames`](Blink::audio_frames), end.
     ///
+    /// ```no_run
+    /// # async fn example(blink: blink_engine::Blink, ringing: blink_api::CallId) -> blink_api::Result<()> {
+    /// let first = blink.hold_call().await?;
+    /// let second = blink.answer_call(ringing).await?;
+    /// // Back to the first one; the second is held.
+    /// blink.resume_call(&first).await?;
+    /// blink.leave_held_call(&second).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`State`](blink_api::ErrorKind::State) without a call, and for one that is not joined yet;
     /// [`Full`](blink_api::ErrorKind::Full) while 8 calls are held.

@@ -7,6 +7,7 @@ use super::device_disposal::{CLOSING, close_devices};
 use super::driver_loop::{Driver, OPENING_TIMEOUT, now};
 use super::opened_devices::{OpenedDevice, candidates};
 use super::openings::{Opened, PendingCall};
+use super::report::Report;
 use blink_media::{DeviceAction, HostDevice, MediaCommand, OpenId, RetiredDevice, TICK};
 
 /// The name in the configuration that stands for no device.
@@ -21,13 +22,13 @@ impl Driver {
         if call.is_none() {
             self.streams.clear();
             let devices = self.media.close().await;
-            self.close_devices_of_call(devices).await;
+            self.close_devices_before_others(devices).await;
             return self.leave_recording().await;
         }
         // The media of another call, which ends, is recorded up to here.
         self.leave_recording().await;
         let devices = self.media.open(self.machine.clock_epoch()).await;
-        self.close_devices_of_call(devices).await;
+        self.close_devices_before_others(devices).await;
         self.want_configured_devices().await;
     }
 
@@ -39,7 +40,8 @@ impl Driver {
         self.end_all_streams().await;
         self.audio_taps.end(|_| true);
         self.active = None;
-        self.media.hold(call).await;
+        let devices = self.media.hold(call).await;
+        self.close_devices_before_others(devices).await;
     }
 
     /// Opens the devices of a call that was held.
@@ -79,6 +81,22 @@ impl Driver {
         let ended = async { while self.openings.next().await.is_some() {} };
         if tokio::time::timeout(OPENING_TIMEOUT, ended).await.is_err() {
             tracing::warn!("a device takes long to open; it is closed when it has");
+        }
+    }
+
+    /// Closes the devices of a call, and those that it retired before: a device may serve one call
+    /// at a time only, and the next one is about to open its own.
+    async fn close_devices_before_others(&mut self, mut devices: Vec<RetiredDevice>) {
+        let mut others = Vec::new();
+        while let Some(report) = self.next_report() {
+            match report {
+                Report::Retired(device) => devices.push(device),
+                other => others.push(other),
+            }
+        }
+        self.close_devices_of_call(devices).await;
+        for report in others {
+            self.handle_report(report).await;
         }
     }
 
@@ -220,8 +238,9 @@ impl Driver {
                         result = Ok((index, source));
                         break;
                     }
-                    // The error of the preferred host is reported.
-                    Err(error) if tried == 0 => result = Err(error),
+                    // The error of the preferred host is reported, unless that has no such device
+                    // and another one knows more.
+                    Err(error) if tried == 0 || is_not_found(&result) => result = Err(error),
                     Err(_) => {}
                 }
             }
@@ -232,4 +251,8 @@ impl Driver {
     fn open_request(&self) -> OpenRequest {
         OpenRequest::new(self.media.audio().format(), TICK)
     }
+}
+
+fn is_not_found<T>(result: &Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }

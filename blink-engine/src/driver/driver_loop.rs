@@ -185,7 +185,12 @@ impl Driver {
         self.shut_down().await;
     }
 
-    async fn handle_report(&mut self, report: Report) {
+    /// A report that has arrived already.
+    pub(super) fn next_report(&mut self) -> Option<Report> {
+        self.incoming.try_recv().ok()
+    }
+
+    pub(super) async fn handle_report(&mut self, report: Report) {
         let now = now(&self.parts);
         match report {
             Report::Delivery(topic, delivery) => self.handle_delivery(now, &topic, &delivery),

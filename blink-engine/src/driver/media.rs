@@ -190,11 +190,15 @@ impl Media {
         self.handle.close().await
     }
 
-    /// Keeps the media of the current call, whose devices and streams have been removed.
-    pub(super) async fn hold(&mut self, call: CallId) {
+    /// Keeps the media of the current call, whose devices and streams have been removed. Returns
+    /// the devices, to be closed.
+    pub(super) async fn hold(&mut self, call: CallId) -> Vec<RetiredDevice> {
         self.is_open = false;
         self.held.insert(call, self.handle.clone());
-        self.handle.send_command(MediaWorkerCommand::Hold).await;
+        let (done, held) = oneshot::channel();
+        self.handle.send_command(MediaWorkerCommand::Hold { done }).await;
+        // A worker that is gone has closed its devices.
+        held.await.unwrap_or_default()
     }
 
     /// A held call is the current one, where it is known.

@@ -145,13 +145,7 @@ impl MediaWorker {
         for call in self.calls.extract_if(.., |call| call.epoch == epoch) {
             devices.extend(call.media.finish());
         }
-        // Those that the driver has not taken yet, too.
-        for report in std::mem::take(&mut self.waiting) {
-            match report {
-                Report::Retired(device) => devices.push(device),
-                other => self.waiting.push_back(other),
-            }
-        }
+        self.take_retired(&mut devices);
         if self.current == Some(epoch) {
             self.current = None;
             self.video.clear();
@@ -161,6 +155,31 @@ impl MediaWorker {
             while self.packets.try_recv().is_ok() {}
         }
         devices
+    }
+
+    /// No call is the current one any more. Returns devices that were in use until now.
+    fn hold(&mut self) -> Vec<RetiredDevice> {
+        let mut devices = Vec::new();
+        // Without a microphone it would send silence.
+        self.command_current(MediaCommand::SetMuted(true));
+        if let Some(media) = self.current.take().and_then(|epoch| self.media(epoch)) {
+            devices = media.finish_switches();
+        }
+        self.flush();
+        self.take_retired(&mut devices);
+        self.video.clear();
+        self.levels.clear();
+        devices
+    }
+
+    /// Takes the retired devices that the driver has not taken yet.
+    fn take_retired(&mut self, devices: &mut Vec<RetiredDevice>) {
+        for report in std::mem::take(&mut self.waiting) {
+            match report {
+                Report::Retired(device) => devices.push(device),
+                other => self.waiting.push_back(other),
+            }
+        }
     }
 
     /// Hands over devices; closes them where the caller has stopped waiting.
@@ -263,12 +282,9 @@ impl Worker for MediaWorker {
                 let devices = self.close(epoch);
                 self.answer(done, devices);
             }
-            MediaWorkerCommand::Hold => {
-                // Without a microphone it would send silence.
-                self.command_current(MediaCommand::SetMuted(true));
-                self.current = None;
-                self.video.clear();
-                self.levels.clear();
+            MediaWorkerCommand::Hold { done } => {
+                let devices = self.hold();
+                self.answer(done, devices);
             }
             MediaWorkerCommand::Resume(epoch) => {
                 self.current = Some(epoch);

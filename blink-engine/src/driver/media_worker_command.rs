@@ -18,8 +18,9 @@ pub(super) enum MediaWorkerCommand {
     Open { epoch: Epoch, media: Box<CallMedia>, done: oneshot::Sender<Vec<RetiredDevice>> },
     /// A call is over. Its devices are to be closed.
     Close { epoch: Epoch, done: oneshot::Sender<Vec<RetiredDevice>> },
-    /// No call is the current one any more. The one that was has lost its devices and streams.
-    Hold,
+    /// No call is the current one any more. The one that was has lost its devices and streams; the
+    /// former are to be closed.
+    Hold { done: oneshot::Sender<Vec<RetiredDevice>> },
     /// A held call is the current one.
     Resume(Epoch),
     /// A command for the media of a call; without effect when that is over.

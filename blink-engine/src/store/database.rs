@@ -132,7 +132,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, redb::Err
 fn unusable(source: redb::Error) -> Error {
     match source {
         redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
-            Error::new(ErrorKind::Busy, "another process uses this data directory")
+            Error::new(ErrorKind::Busy, "another engine uses this data directory")
         }
         // Errors that neither the disk nor a later version of redb explains.
         redb::Error::Corrupted(_)

@@ -108,6 +108,11 @@ impl AudioSender {
         Some(source)
     }
 
+    /// Ends a change of the source that is under way. Returns the sources that are no longer read.
+    pub(super) fn finish_switch(&mut self) -> Vec<Box<dyn AudioSource>> {
+        self.capture.as_mut().map(Capture::finish_switch).unwrap_or_default()
+    }
+
     /// Hands over the sources that are no longer read.
     pub(super) fn retire(&mut self, outputs: &mut VecDeque<MediaOutput>) {
         while let Some(source) = self.capture.as_mut().and_then(Capture::take_retired) {

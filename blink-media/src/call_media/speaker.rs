@@ -211,6 +211,11 @@ impl Speaker {
         }
     }
 
+    /// Ends a change of the sink that is under way. Returns the sinks that are no longer played to.
+    pub(super) fn finish_switch(&mut self) -> Vec<Box<dyn AudioSink>> {
+        self.playout.finish_switch()
+    }
+
     /// All its sinks.
     pub(super) fn into_sinks(self) -> Vec<Box<dyn AudioSink>> {
         self.playout.into_sinks()

@@ -54,6 +54,18 @@ impl Capture {
         self.switch.retired.pop()
     }
 
+    /// Reads the next source from now on, where one is waiting, without passing over. Returns the
+    /// sources that are no longer read.
+    pub fn finish_switch(&mut self) -> Vec<Box<dyn AudioSource>> {
+        if let Some(mut next) = self.switch.next.take() {
+            next.fade_in();
+            self.switch.retired.push(std::mem::replace(&mut self.input, next).into_source());
+            self.voice.reset();
+            self.declick.begin();
+        }
+        std::mem::take(&mut self.switch.retired)
+    }
+
     /// All its sources: the one that is read, or is to be read next, and those that are no longer
     /// read. What was captured and not yet sent is dropped.
     pub fn into_sources(self) -> (Box<dyn AudioSource>, Vec<Box<dyn AudioSource>>) {

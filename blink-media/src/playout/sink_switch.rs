@@ -106,6 +106,13 @@ impl<K: Ord + Copy> Playout<K> {
         self.switch.retired.pop()
     }
 
+    /// Cuts off what former sinks still play. Returns the sinks that are no longer played to.
+    pub fn finish_switch(&mut self) -> Vec<Box<dyn AudioSink>> {
+        let mut sinks = std::mem::take(&mut self.switch.retired);
+        sinks.extend(self.switch.outgoing.drain(..).map(|outgoing| outgoing.sink));
+        sinks
+    }
+
     /// All its sinks: the one that is played to, and former ones.
     pub fn into_sinks(self) -> Vec<Box<dyn AudioSink>> {
         let SinkSwitch { outgoing, mut retired, .. } = self.switch;

@@ -1,6 +1,5 @@
 //! Events for the user of the engine.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use blink_api::{
@@ -375,12 +374,6 @@ pub enum Event {
     },
     /// The result of `Blink::addresses` changed.
     AddressesChanged,
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// Bytes as text; those that are not UTF-8 as an object with their hexadecimal digits.

@@ -61,6 +61,7 @@ mod commands;
 mod departures;
 mod device_event;
 mod event;
+mod event_display;
 mod event_queries;
 mod event_throttle;
 mod farewell;

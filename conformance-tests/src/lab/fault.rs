@@ -16,7 +16,7 @@ pub enum Fault {
     UnmutesOnAnswer,
     /// Answering a call rejects all other ringing calls.
     RejectsOthersOnAnswer,
-    /// Muting and deafening are announced to others, but have no effect.
+    /// Mute, deafen and hold are announced to others, but have no effect.
     OnlyAnnouncesMute,
     /// A participant that rejected a call can never join it.
     RejectIsPermanent,

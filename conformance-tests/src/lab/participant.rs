@@ -174,7 +174,7 @@ impl Participant {
     }
 
     /// Announces a state to the other participants without changing it.
-    fn announce_only(&self, state: ParticipantState) {
+    pub(super) fn announce_only(&self, state: ParticipantState) {
         let Some(participant) = self.endpoint() else { return };
         for other in self.core.participants().into_iter().filter(|participant| participant.number != self.number()) {
             other.log.record_false_event(&self.core, |call| Event::ParticipantStateChanged {

@@ -45,6 +45,7 @@ pub(super) const ALL: &[Scenario] = &[
         number: 14,
         name: "glare",
         verifies: "Two participants that call each other at the same time end up in one call, and neither rings.",
+        needs: Requirements { blackout: true, ..Requirements::NONE },
         faults: &[
             Fault::MutatesEvents(|event| EventMutation::suppress(event, "call_replaced")),
             Fault::MutatesEvents(|event| match event {
@@ -165,7 +166,15 @@ async fn answered(call: CallId, caller: &Participant, callee: &Participant) -> R
 
 async fn glare(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
+    // On fast signaling the one would ring before it calls: neither hears of the other's offer until
+    // both have been made.
+    for participant in [&alice, &bob] {
+        participant.loses_signaling()?;
+    }
     let (hers, his) = call_each_other(&alice, &bob).await?;
+    for participant in [&alice, &bob] {
+        participant.regains_signaling()?;
+    }
     let (call, winner, loser) =
         if alice.endpoint() < bob.endpoint() { (hers, &alice, &bob) } else { (his, &bob, &alice) };
     // The loser's handle may name the call that continues before its offer has returned.

@@ -52,7 +52,13 @@ pub async fn delivers_both_ways(network: &dyn Network) {
 }
 
 fn is_unchanged(node: &Node, got: &[u8], expected: &[u8]) {
-    let (expected, got, same) = (explain::bytes(expected), explain::bytes(got), expected == got);
+    // The cases number their messages in the last byte.
+    let before = expected.split_last().and_then(|(last, head)| Some([head, &[last.checked_sub(1)?]].concat()));
+    let is_again = before.as_deref() == Some(got);
+    let (expected, mut got, same) = (explain::bytes(expected), explain::bytes(got), expected == got);
+    if is_again {
+        got.push_str(", the message before once more: look at `each_message_is_delivered_once`");
+    }
     node.must(same, "reads the next message", expected, got, "Delivery::message: the bytes as published");
 }
 

@@ -101,6 +101,14 @@ impl Signaling for MemorySignaling {
                 .operation("connect")
                 .with("address", address));
         }
+        if self.addresses().await?.iter().any(|own| own == address) {
+            let why = "this is the node's own address: the nodes of one `Registry` are connected from the start, and \
+                       reach no others";
+            return Err(Error::new(ErrorKind::Invalid, why)
+                .backend(NAME)
+                .operation("connect")
+                .with("address", address));
+        }
         Ok(())
     }
 

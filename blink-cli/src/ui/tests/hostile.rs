@@ -69,7 +69,11 @@ fn a_hostile_name_changes_nothing_but_its_own_text() {
                 let screen = text(&terminal(&state, COLOURED, size, now));
                 assert!(screen.chars().all(|c| c == '\n' || is_plain(c)), "{page:?} {screen:?}");
                 assert_eq!(borders(&screen), borders(&harmless), "{page:?}\n{screen}");
-                assert!(screen.contains("y accepts") && screen.contains("MUTED DEAFENED RECORDING"), "{screen}");
+                assert!(
+                    screen.contains("and accepts, k holds it, n rejects")
+                        && screen.contains("MUTED DEAFENED RECORDING"),
+                    "{screen}"
+                );
                 assert_eq!(screen.lines().last(), harmless.lines().last());
                 let title = crate::terminal_text::fitted(&state.title(), 80);
                 assert!(title.chars().all(is_plain) && title.starts_with("Blink: "), "{title}");
