@@ -166,8 +166,8 @@ async fn answered(call: CallId, caller: &Participant, callee: &Participant) -> R
 
 async fn glare(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
-    // On fast signaling the one would ring before it calls: neither hears of the other's offer until
-    // both have been made.
+    // On fast signaling the one would ring before it calls: neither hears of the other's offer
+    // until both have been made.
     for participant in [&alice, &bob] {
         participant.loses_signaling()?;
     }
