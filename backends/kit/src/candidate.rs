@@ -58,6 +58,17 @@ pub fn is_relayed(attribute: &str) -> bool {
     attribute.split_whitespace().nth(7) == Some("relay")
 }
 
+/// Address of a candidate of type `relay`; `None` for others.
+pub fn relay(attribute: &str) -> Option<SocketAddr> {
+    if is_relayed(attribute) { address(attribute) } else { None }
+}
+
+/// Addresses of the candidates of type `relay` in a description.
+pub fn relays_in(sdp: &str) -> impl Iterator<Item = SocketAddr> + '_ {
+    let attributes = sdp.lines().filter_map(|line| line.strip_prefix("a="));
+    attributes.filter(|attribute| attribute.starts_with("candidate:")).filter_map(relay)
+}
+
 /// Removes the extensions of a candidate. Unknown ones must be ignored (RFC 8839 §5.1), but stacks
 /// reject some, and the order of others.
 pub fn without_extensions(attribute: &str) -> String {

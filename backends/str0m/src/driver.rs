@@ -277,6 +277,7 @@ impl Driver {
         let (answer, section_map) = section_map.to_peer(&self.peer.accept_offer(&admitted.sdp, &description)?);
         self.section_map = section_map;
         self.remote = remote;
+        self.peer.note_relays(candidate::relays_in(&admitted.sdp));
         self.add_admitted(admitted.candidates);
         Ok(self.local_candidate_filter.description(&answer))
     }
@@ -290,6 +291,7 @@ impl Driver {
         self.peer.accept_answer(&admitted.sdp, &description)?;
         self.section_map = section_map;
         self.remote = remote;
+        self.peer.note_relays(candidate::relays_in(&admitted.sdp));
         self.add_admitted(admitted.candidates);
         Ok(())
     }

@@ -352,11 +352,15 @@ impl Peer {
     pub(crate) fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
         let parsed = str0m::Candidate::from_sdp_string(&candidate::without_extensions(&candidate.attribute))
             .map_err(|_| Error::new(ErrorKind::Invalid, "this is not an ICE candidate"))?;
-        if candidate::is_relayed(&candidate.attribute) && self.relays.len() < MAX_RELAYS {
-            self.relays.extend(candidate::address(&candidate.attribute));
-        }
+        self.note_relays(candidate::relay(&candidate.attribute));
         self.rtc.add_remote_candidate(parsed);
         Ok(())
+    }
+
+    /// Remembers relays, which tell what path a candidate pair is.
+    pub(crate) fn note_relays(&mut self, relays: impl IntoIterator<Item = SocketAddr>) {
+        let room = MAX_RELAYS.saturating_sub(self.relays.len());
+        self.relays.extend(relays.into_iter().take(room));
     }
 }
 

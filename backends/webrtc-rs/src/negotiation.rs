@@ -100,6 +100,7 @@ impl Negotiation {
         let mut remote = self.remote.clone();
         let (shown, section_map) = self.section_map.to_stack(sdp)?;
         let admitted = remote.description(&shown);
+        self.shared.packet_filter.note_relays(candidate::relays_in(&admitted.sdp));
         let sdp = &admitted.sdp;
         let mut description = Description::parse(sdp)?;
         description.check_audio(&self.shared.audio)?;
@@ -169,6 +170,7 @@ impl Negotiation {
         let mut remote = self.remote.clone();
         let (shown, section_map) = self.section_map.to_stack(sdp)?;
         let admitted = remote.description(&shown);
+        self.shared.packet_filter.note_relays(candidate::relays_in(&admitted.sdp));
         let sdp = &admitted.sdp;
         let description = Description::parse(sdp)?;
         if self.offer.is_none() {
@@ -225,6 +227,7 @@ impl Negotiation {
     }
 
     async fn add_to_stack(&self, candidate: &Candidate) -> Result<()> {
+        self.shared.packet_filter.note_relays(candidate::relay(&candidate.attribute));
         let init = RTCIceCandidateInit {
             candidate: candidate::without_extensions(&candidate.attribute),
             sdp_mid: candidate.mid.as_ref().map(|mid| mid.as_str().to_owned()),

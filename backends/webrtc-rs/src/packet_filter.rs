@@ -8,12 +8,12 @@
 //!   from anywhere once it has a path, and a single ClientHello of a third party breaks its
 //!   handshake.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use blink_api::{Error, IceConfig, Result};
+use blink_api::{Error, IceConfig, MediaPath, Result};
 use blink_transport_kit::check_budget::{CheckBudget, has_integrity};
 use blink_transport_kit::servers::{ErrorResponse, Method, Server, ServerFailure};
 use rtc::stun::attributes::ATTR_USERNAME;
@@ -39,12 +39,17 @@ pub(crate) struct PacketFilter {
     paths: Mutex<Paths>,
 }
 
+/// Relays of the remote side that are remembered.
+const MAX_RELAYS: usize = 32;
+
 struct Paths {
     checks: CheckPacer,
     budget: CheckBudget,
     relayed: TurnChannels,
     /// Route of the newest datagram that is not STUN: media, or its handshake.
     newest: Option<Route>,
+    /// Relays of the remote side.
+    remote_relays: HashSet<SocketAddr>,
 }
 
 #[derive(Default)]
@@ -70,8 +75,13 @@ impl PacketFilter {
     pub(crate) fn new(ice: &IceConfig, budget: CheckBudget) -> Result<Self> {
         let mut servers = ice.servers.iter().map(Server::parse).collect::<Result<Vec<_>>>()?;
         servers.retain(|server| server.credentials.is_some() || !ice.relay_only);
-        let paths =
-            Paths { checks: CheckPacer::new(Instant::now()), budget, relayed: TurnChannels::default(), newest: None };
+        let paths = Paths {
+            checks: CheckPacer::new(Instant::now()),
+            budget,
+            relayed: TurnChannels::default(),
+            newest: None,
+            remote_relays: HashSet::new(),
+        };
         Ok(Self { servers, relay_only: ice.relay_only, responses: Mutex::default(), paths: Mutex::new(paths) })
     }
 
@@ -166,9 +176,20 @@ impl PacketFilter {
         (is_server && is_turns) || paths.allows_incoming(now, Route { local, relay: None, remote: from }, datagram)
     }
 
-    /// Route by which media was received last.
-    pub(crate) fn newest_route(&self) -> Option<Route> {
-        self.paths().newest
+    /// Remembers relays of the remote side. The stack does not report a relay whose checks came
+    /// before its candidate.
+    pub(crate) fn note_relays(&self, relays: impl IntoIterator<Item = SocketAddr>) {
+        let mut paths = self.paths();
+        let room = MAX_RELAYS.saturating_sub(paths.remote_relays.len());
+        paths.remote_relays.extend(relays.into_iter().take(room));
+    }
+
+    /// Path by which media was received last.
+    pub(crate) fn newest_path(&self) -> Option<MediaPath> {
+        let paths = self.paths();
+        let route = paths.newest?;
+        let is_relayed = route.relay.is_some() || paths.remote_relays.contains(&route.remote);
+        Some(if is_relayed { MediaPath::Relayed } else { MediaPath::Direct })
     }
 
     fn is_server(&self, address: SocketAddr) -> bool {

@@ -21,7 +21,6 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc};
 use webrtc::peer_connection::{PeerConnection, RTCStatsReport, RTCStatsReportEntry, StatsSelector};
 
-use crate::check_pacer::Route;
 use crate::config::WebRtcConfig;
 use crate::negotiation::Negotiation;
 use crate::outgoing::Outgoing;
@@ -140,8 +139,8 @@ impl WebRtcSession {
         let measured = report.candidate_pairs().filter(|pair| pair.current_round_trip_time > 0.0);
         let newest = measured.max_by_key(|pair| (pair.nominated, pair.responses_received))?;
         let round_trip = Duration::try_from_secs_f64(newest.current_round_trip_time).ok()?;
-        let path = path_of(&report, newest);
-        Some((round_trip, path.or_else(|| path_by(&report, self.shared().packet_filter.newest_route()?))))
+        let path = self.shared().packet_filter.newest_path();
+        Some((round_trip, path.or_else(|| path_of(&report, newest))))
     }
 }
 
@@ -171,22 +170,6 @@ fn path_of(report: &RTCStatsReport, pair: &RTCIceCandidatePairStats) -> Option<M
             kinds.all(|kind| kind == first).then_some(path)
         }
     }
-}
-
-/// Path by the route of media, where the pair does not tell: the remote address is one of a relay
-/// if it is that of a relayed candidate. Behind a symmetric router, a direct one is that of none.
-fn path_by(report: &RTCStatsReport, route: Route) -> Option<MediaPath> {
-    let is_remote = |entry: &RTCStatsReportEntry| match entry {
-        RTCStatsReportEntry::RemoteCandidate(candidate) => {
-            let address = candidate.address.as_ref().and_then(|address| address.parse::<IpAddr>().ok());
-            candidate.candidate_type == RTCIceCandidateType::Relay
-                && address == Some(route.remote.ip())
-                && candidate.port == route.remote.port()
-        }
-        _ => false,
-    };
-    let is_relayed = route.relay.is_some() || report.iter().any(is_remote);
-    Some(if is_relayed { MediaPath::Relayed } else { MediaPath::Direct })
 }
 
 #[async_trait]

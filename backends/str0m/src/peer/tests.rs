@@ -33,3 +33,17 @@ fn dtls_packets_from_unvalidated_addresses_are_kept_within_limits() {
     assert!(peer.early.iter().all(|packet| of(packet.source) <= MAX_EARLY_PER_SOURCE));
     assert!(peer.early.iter().all(|packet| packet.data == handshake));
 }
+
+/// A path is relayed where its other end is a relay, also where that was in the description.
+#[test]
+fn relays_are_remembered_from_descriptions_and_from_single_candidates() {
+    let (mut peer, _events) = peer();
+    let candidate = |host: u8, kind: &str| format!("candidate:1 1 udp 1 192.0.2.{host} 5000 typ {kind}");
+    let (relay, host) = (candidate(1, "relay raddr 0.0.0.0 rport 9"), candidate(2, "host"));
+    let sdp = format!("v=0\r\na=mid:0\r\na={relay}\r\na={host}\r\na=candidate:bad\r\n");
+    peer.note_relays(candidate::relays_in(&sdp));
+    peer.add_candidate(&Candidate { attribute: candidate(3, "relay raddr 0.0.0.0 rport 9"), mid: None }).unwrap();
+    peer.add_candidate(&Candidate { attribute: candidate(4, "host"), mid: None }).unwrap();
+    let expected = [1, 3].map(|host| SocketAddr::from(([192, 0, 2, host], 5_000)));
+    assert_eq!(peer.relays, expected.into_iter().collect());
+}
