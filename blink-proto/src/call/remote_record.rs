@@ -71,7 +71,7 @@ impl Call {
     /// this one failed. There may be no link to it: where it opened no session, its record may be
     /// the first that is heard of its joining.
     fn is_ended_by_path(&self) -> bool {
-        self.is_current() && !self.roster.is_group() && self.is_deserted()
+        self.takes_part() && !self.roster.is_group() && self.is_deserted()
     }
 
     fn apply_record(&mut self, from: Endpoint, boot: u64, record: &Record, shared: &mut Shared) {

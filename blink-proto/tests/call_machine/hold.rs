@@ -1,7 +1,9 @@
 //! Calls on hold: which call is the current one, what the others see, and what ends.
 
-use blink_api::{CallId, Endpoint, ErrorKind, StreamId, TrackKind};
+use blink_api::{CallId, Endpoint, ErrorKind, FailureReason, PathFailure, StreamId, TrackKind, TransportState};
 use blink_proto::call::{CallSnapshot, CallState, EndReason, Event, Input, Machine, ParticipantState, StreamInfo};
+use blink_proto::secure::Channel;
+use blink_proto::wire::{Body, Cause, Member, Record, Status};
 use blink_sim::simulation::Simulation;
 
 use super::{A, B, C, SECOND, connected, ended, ended_with, idle, joined, left};
@@ -282,4 +284,21 @@ fn what_a_device_offers_in_one_call_is_announced_in_no_other() {
     assert_eq!(known(&simulation, A, first), (Vec::new(), ParticipantState { held: true, ..muted }));
     assert_eq!(known(&simulation, C, second), (vec![info], ParticipantState { recording: true, ..muted }));
     assert_eq!(simulation.count(A, |event| matches!(event, Event::StreamOffered { .. })), 0);
+}
+
+/// The message of the link was lost: only the record tells.
+#[test]
+fn a_held_call_ends_for_the_reason_that_the_other_side_reports() {
+    let mut simulation = Simulation::new(2, 62);
+    let call = connected(&mut simulation, &[B]);
+    hold(&mut simulation, B);
+    simulation.advance(SECOND);
+    let (_, keys) = simulation.known_call_keys(A).expect("A is in the call");
+    let key = simulation.signed_key(&simulation.nodes[A].endpoint, &call, &keys[0].1);
+    let failure = PathFailure::local(FailureReason::SessionEnded, TransportState::default());
+    let left = Record::new(key, 1_000, Status::Left);
+    let record = Record { failed: Some(true), cause: Some(Cause::from(failure)), ..left };
+    let body = Body::Member(Box::new(Member { record, entries: Vec::new(), secret: None }));
+    simulation.send_raw(A, Channel::Call(call), &[keys[1].1], call, body);
+    simulation.until(B, 2 * SECOND, "ended", ended_with(EndReason::Failed));
 }
