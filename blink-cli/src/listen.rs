@@ -305,7 +305,7 @@ impl Listener<'_> {
             }
             Event::CallResumed { call } => {
                 self.current = self.blink.call(call).await.ok();
-                // An automatic answerer follows whoever began the call.
+                // An automatic answerer leaves with the caller of this call.
                 self.caller = self.blink.current_call().await.ok().flatten().map(|call| call.from);
             }
             Event::AddressesChanged => self.update_addresses().await,

@@ -210,16 +210,14 @@ impl Executor {
         if let Some(call) = call {
             return self.blink.leave_held_call(call).await;
         }
-        let snapshot = self.blink.snapshot().await?;
-        let in_state = |states: &[CallState]| {
-            let calls = snapshot.calls.iter().filter(|call| states.contains(&call.state));
-            calls.map(|call| call.call).collect::<Vec<_>>()
-        };
-        let current = in_state(&[CallState::Calling, CallState::Joining, CallState::Active]);
-        match (&current[..], &in_state(&[CallState::Held])[..]) {
-            ([], [held]) => self.blink.leave_held_call(*held).await,
-            ([], [_, ..]) => Err(Error::new(ErrorKind::State, "several calls are on hold: resume one, then leave it")),
-            _ => self.blink.leave_call().await,
+        if self.blink.current_call().await?.is_some() {
+            return self.blink.leave_call().await;
+        }
+        match &self.blink.held_calls().await?[..] {
+            // Refused, as there is none.
+            [] => self.blink.leave_call().await,
+            [held] => self.blink.leave_held_call(held.call).await,
+            _ => Err(Error::new(ErrorKind::State, "several calls are on hold: resume one, then leave it")),
         }
     }
 

@@ -228,7 +228,7 @@ impl OpenSession {
                 command = queue.recv() => match command {
                     None => return Ok(None),
                     Some(SessionCommand::Close(done)) => return Ok(Some(done)),
-                    Some(SessionCommand::Stats(reply)) => drop(tokio::spawn(session_statistics::tell(self.session.clone(), reply))),
+                    Some(SessionCommand::Stats(reply)) => self.tell_statistics(reply),
                     Some(SessionCommand::Send(message)) => self.send(message),
                     Some(SessionCommand::Negotiate(step)) => self.negotiate(step, reporter).await?,
                 },
@@ -241,6 +241,10 @@ impl OpenSession {
                 failure = self.suspected.settled() => return Err(failure),
             }
         }
+    }
+
+    fn tell_statistics(&self, reply: oneshot::Sender<SessionStats>) {
+        tokio::spawn(session_statistics::tell(self.session.clone(), reply));
     }
 
     async fn negotiate(&mut self, step: Negotiation, reporter: &mut Reporter) -> Result<()> {
