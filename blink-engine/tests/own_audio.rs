@@ -285,3 +285,22 @@ async fn own_samples_go_on_in_each_call_that_is_held_and_resumed() {
         assert!(!disturbed, "{event:?}");
     }
 }
+
+/// A person who is in two calls leaves the held one: it is heard in the other all the same.
+#[tokio::test(start_paused = true)]
+async fn frames_go_on_when_their_participant_leaves_a_held_call() {
+    let network = TestNetwork::new();
+    let mut alice = network.person(1, "silence").await;
+    let mut bob = network.person(2, "tone:500").await;
+    call(&mut alice, &mut [&mut bob]).await;
+    let first = alice.blink.hold_call().await.unwrap();
+    bob.blink.hold_call().await.unwrap();
+    call(&mut alice, &mut [&mut bob]).await;
+    let mut frames = alice.blink.audio_frames(TrackKey::microphone(bob.blink.endpoint())).await.unwrap();
+    take(&mut frames, 50).await;
+    bob.blink.leave_held_call(&first).await.unwrap();
+    let left = |event: &Event| matches!(event, Event::CallEnded { call, .. } if first.is(*call));
+    alice.until("the end of the held call", left).await;
+    let heard = take(&mut frames, 100).await;
+    assert!(share_at(&samples(&heard[50..]), 500.0) > 0.9);
+}

@@ -357,7 +357,10 @@ impl Driver {
         self.telemetry.on_event(self.parts.clock.now(), &event);
         match event {
             Event::CallReplaced { old, new } => self.handles.replace(old, new),
-            Event::ParticipantLeft { participant, .. } => self.audio_taps.end(|track| track.endpoint == participant),
+            // Of the current call: those of a held one have ended.
+            Event::ParticipantLeft { call, participant, .. } if self.active == Some(call) => {
+                self.audio_taps.end(|track| track.endpoint == participant);
+            }
             Event::CallJoined { call } | Event::CallResumed { call } => self.start_automatic_recording(call),
             _ => {}
         }
